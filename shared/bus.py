@@ -1,0 +1,219 @@
+"""The bus: streams and durable consumers, declared here and nowhere else, and the way to connect.
+
+`python -m shared.bus` declares everything once, before any service starts; services never do. Consuming
+is in `shared.consumer`, appending to a run's log in `shared.run_log`.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import Final
+
+import structlog
+from faststream.nats import NatsBroker
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DiscardPolicy,
+    KeyValueConfig,
+    ObjectStoreConfig,
+    RePublish,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import BucketNotFoundError, NotFoundError
+from pydantic import Field
+
+from shared.settings import ServiceSettings
+
+log = structlog.get_logger(__name__)
+
+RUNS: Final = "RUNS"
+WORK: Final = "WORK"
+DEAD: Final = "DEAD"
+CATALOG: Final = "CATALOG"
+BODIES_BUCKET: Final = "bodies"
+IDEMPOTENCY_BUCKET: Final = "idempotency"
+
+DAY_S: Final = 86_400
+MIB: Final = 1024 * 1024
+RETENTION_S: Final = 7 * DAY_S
+DEDUPLICATION_S: Final = 120
+
+
+def job_subject(project: str, run_id: str) -> str:
+    return f"run.job.{project}.{run_id}"
+
+
+def log_subject(project: str, run_id: str) -> str:
+    """The one literal subject that holds a run's whole log after step 0."""
+    return f"run.log.{project}.{run_id}"
+
+
+def stored_subject(project: str, run_id: str) -> str:
+    """Core NATS: each message of the run's log again, sent by the server once it is on disk."""
+    return f"run.stored.log.{project}.{run_id}"
+
+
+def live_subject(project: str, run_id: str) -> str:
+    """Core NATS: what is going on right now (token deltas, retries), never stored."""
+    return f"run.live.{project}.{run_id}"
+
+
+def nudge_subject(project: str, run_id: str) -> str:
+    """Core NATS: tells the runner of a run to look at its log at once."""
+    return f"run.nudge.{project}.{run_id}"
+
+
+def redo_subject(service: str, project: str, run_id: str) -> str:
+    """A dead letter sent again, to the one service that gave it up."""
+    return f"run.redo.{service}.{project}.{run_id}"
+
+
+def dead_subject(service: str, reason: str) -> str:
+    return f"dead.{service}.{reason}"
+
+
+def catalog_subject(what: str) -> str:
+    return f"catalog.{what}"
+
+
+class BusSettings(ServiceSettings):
+    """What the declaration needs to know about the deployment."""
+
+    nats_replicas: int = Field(default=1, ge=1, le=5)
+    run_ack_wait_s: float = Field(
+        default=10.0, ge=1, description="How long after a runner's last heartbeat another takes its runs."
+    )
+    runs_max_bytes: int = Field(default=4096 * MIB, description="Above it the gateway answers 503.")
+
+
+@dataclass(frozen=True)
+class Durable:
+    """A durable consumer: its name, stream and filters, and how many messages may be unacknowledged."""
+
+    name: str
+    stream: str
+    subjects: tuple[str, ...]
+    ack_wait_s: float = 30.0
+    max_ack_pending: int = 20_000
+
+    def config(self, replicas: int) -> ConsumerConfig:
+        # Attempts are counted in the run's log, so delivery never gives up; a bare negative
+        # acknowledgement would redeliver at once, hence consumers only ever use a delay.
+        return ConsumerConfig(
+            durable_name=self.name,
+            filter_subjects=list(self.subjects),
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=self.ack_wait_s,
+            max_deliver=-1,
+            max_ack_pending=self.max_ack_pending,
+            max_waiting=2048,
+            num_replicas=replicas,
+        )
+
+
+RUNNER: Final = Durable("runner", RUNS, ("run.job.>",), ack_wait_s=10.0)
+RECORDER: Final = Durable("recorder", RUNS, ("run.job.>", "run.log.>", "run.redo.recorder.>"))
+COST: Final = Durable("cost", RUNS, ("run.log.>", "run.redo.cost.>"))
+
+
+def streams(settings: BusSettings) -> list[StreamConfig]:
+    """Every stream. `discard: new` because the default silently deletes what is still queued."""
+
+    def stream(name: str, subjects: list[str], max_bytes: int) -> StreamConfig:
+        return StreamConfig(
+            name=name,
+            subjects=subjects,
+            retention=RetentionPolicy.LIMITS,
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.NEW,
+            max_age=RETENTION_S,
+            max_bytes=max_bytes,
+            num_replicas=settings.nats_replicas,
+            duplicate_window=DEDUPLICATION_S,
+            allow_direct=True,
+        )
+
+    runs = stream(RUNS, ["run.job.>", "run.log.>", "run.redo.>"], settings.runs_max_bytes)
+    catalog = stream(CATALOG, ["catalog.>"], 64 * MIB)
+    return [
+        runs.evolve(republish=RePublish(src="run.log.>", dest="run.stored.log.>")),
+        stream(WORK, ["work.>"], 256 * MIB),
+        stream(DEAD, ["dead.>"], 256 * MIB).evolve(max_age=30 * DAY_S),
+        catalog.evolve(max_msgs_per_subject=1, discard=DiscardPolicy.OLD, max_age=0),
+    ]
+
+
+def durables(settings: BusSettings) -> list[Durable]:
+    return [replace(RUNNER, ack_wait_s=settings.run_ack_wait_s), RECORDER, COST]
+
+
+async def declare(js: JetStreamContext, settings: BusSettings) -> None:
+    """Create or update every stream, bucket and durable consumer. Safe to repeat."""
+    for config in streams(settings):
+        # Update first: creating counts the reserved bytes again, even for a stream that exists.
+        try:
+            await js.update_stream(config)
+        except NotFoundError:
+            await js.add_stream(config)
+    await _declare_buckets(js, settings.nats_replicas)
+    for durable in durables(settings):
+        await js.add_consumer(durable.stream, durable.config(settings.nats_replicas))
+
+
+async def _declare_buckets(js: JetStreamContext, replicas: int) -> None:
+    try:
+        await js.object_store(BODIES_BUCKET)
+    except (BucketNotFoundError, NotFoundError):
+        await js.create_object_store(
+            BODIES_BUCKET,
+            ObjectStoreConfig(ttl=RETENTION_S, max_bytes=1024 * MIB, replicas=replicas),
+        )
+    try:
+        await js.key_value(IDEMPOTENCY_BUCKET)
+    except (BucketNotFoundError, NotFoundError):
+        await js.create_key_value(
+            KeyValueConfig(bucket=IDEMPOTENCY_BUCKET, ttl=RETENTION_S, max_bytes=128 * MIB, replicas=replicas)
+        )
+
+
+def make_broker(name: str, nats_url: str) -> NatsBroker:
+    """The connection of one service: reconnects for ever, its own inbox, no client-side declaration.
+
+    The client's defaults give up after two minutes and then spin at full load; and its buffer for the
+    time without a connection would send a message after its sender was told that it failed.
+    """
+    return NatsBroker(
+        nats_url.split(","),
+        name=name,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=1,
+        ping_interval=20,
+        connect_timeout=3,
+        pending_size=-1,
+        inbox_prefix=f"_INBOX_{name}",
+        logger=None,
+        apply_types=False,
+    )
+
+
+def client_of(broker: NatsBroker) -> Client:
+    return broker.connection
+
+
+def jetstream(client: Client) -> JetStreamContext:
+    return client.jetstream(timeout=5, publish_async_max_pending=4000)
+
+
+async def main() -> None:
+    settings = BusSettings()
+    broker = make_broker("setup", settings.nats_url)
+    async with broker:
+        await declare(jetstream(client_of(broker)), settings)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,72 @@
+"""Dead letters: what a service gave up for good, with everything needed to send it again."""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Final
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js.errors import APIError, NotFoundError
+from prometheus_client import Counter
+
+from shared.bus import DEAD, RUNS, dead_subject, jetstream, redo_subject
+from shared.errors import Permanent, Unavailable
+
+DEAD_LETTERS = Counter("studio_dead_letters_total", "Messages given up for good.", ["service", "reason"])
+ERROR_LIMIT: Final = 1000
+
+
+class DeadLetters:
+    """The dead letters of one service."""
+
+    def __init__(self, client: Client, service: str) -> None:
+        self._js = jetstream(client)
+        self._service = service
+
+    async def add(self, message: Msg, payload: bytes, reason: str, error: str) -> None:
+        """Store `payload` (the part of `message` that failed). Raises Unavailable."""
+        meta = message.metadata
+        digest = blake2b(payload, digest_size=8).hexdigest()
+        headers = {
+            "Dead-Service": self._service,
+            "Dead-Subject": message.subject,
+            "Dead-Sequence": str(meta.sequence.stream),
+            "Dead-Delivered": str(meta.num_delivered),
+            "Dead-Error": _header_text(error),
+            "Nats-Msg-Id": f"{self._service}:{meta.sequence.stream}:{digest}",
+        }
+        try:
+            await self._js.publish(
+                dead_subject(self._service, reason), payload, timeout=5, stream=DEAD, headers=headers
+            )
+        except (NatsError, OSError) as failure:
+            raise Unavailable(f"the dead letters did not take a message: {failure}") from failure
+        DEAD_LETTERS.labels(self._service, reason).inc()
+
+
+async def resend(client: Client, sequence: int) -> str:
+    """Send the dead letter at `sequence` to its service again; returns the subject it went to.
+
+    The letter is removed once the broker has the new message. Raises Permanent if there is none.
+    """
+    js = jetstream(client)
+    try:
+        letter = await js.get_msg(DEAD, sequence)
+        headers: Mapping[str, str] = letter.headers or {}
+        project, run_id = headers["Dead-Subject"].split(".")[-2:]
+        subject = redo_subject(headers["Dead-Service"], project, run_id)
+        await js.publish(
+            subject, letter.data or b"", stream=RUNS, headers={"Nats-Msg-Id": f"redo:{sequence}"}
+        )
+        await js.delete_msg(DEAD, sequence)
+    except NotFoundError as error:
+        raise Permanent(f"there is no dead letter with sequence {sequence}") from error
+    except (APIError, NatsError, OSError) as error:
+        raise Unavailable(f"the broker did not answer: {error}") from error
+    return subject
+
+
+def _header_text(value: str) -> str:
+    """One line of printable text: headers end at a line break."""
+    return "".join(c if c.isprintable() else " " for c in value)[:ERROR_LIMIT]

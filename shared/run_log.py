@@ -1,0 +1,305 @@
+"""A run's log: append with compare-and-set, and read.
+
+The log of a run is one literal subject of the stream RUNS; step 0, the job, is on a subject of its own.
+Each append is one message that holds all the steps that belong together, so it is atomic, and it names
+the last sequence of the subject that the writer has seen: whoever is behind loses and must read again.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from time import monotonic
+from typing import Final
+from uuid import uuid4
+
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+from nats.js.api import Header
+from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
+from pydantic import JsonValue
+
+from shared.bodies import BodyStore
+from shared.bus import RUNS, jetstream, job_subject, log_subject
+from shared.errors import Conflict, Permanent, Unavailable
+from shared.scrub import Scrubber
+from shared.steps import BodyRef, Step, decode_step, decode_steps
+
+log = structlog.get_logger(__name__)
+
+INLINE_LIMIT: Final = 64 * 1024
+MESSAGE_LIMIT: Final = 768 * 1024  # of the server's 1 MiB, which counts the headers too
+READ_BATCH: Final = 256
+READ_TIMEOUT_S: Final = 5.0
+KINDS_HEADER: Final = "Step-Kinds"
+
+WRONG_LAST_SEQUENCE: Final = frozenset({10071, 10164})
+STREAM_FULL: Final = frozenset({10047, 10077, 10122})
+
+
+@dataclass(frozen=True)
+class RunKey:
+    project: str
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """Steps as the log holds them, and the text of each: what `seal` makes and `append` takes."""
+
+    steps: tuple[Step, ...]
+    encoded: tuple[bytes, ...]
+
+    def __add__(self, other: "Sealed") -> "Sealed":
+        return Sealed(self.steps + other.steps, self.encoded + other.encoded)
+
+
+@dataclass(frozen=True)
+class LogRead:
+    """The steps of a run in order; `sequence` is the last of the log's subject, 0 when it is empty."""
+
+    steps: tuple[Step, ...]
+    sequence: int
+
+
+class _Unanswered(Exception):
+    """No acknowledgement came; the message may be stored or not."""
+
+
+class RunLog:
+    """Reads and appends as one writer. `writer` must be unique to this process."""
+
+    def __init__(self, client: Client, scrubber: Scrubber, *, writer: str | None = None) -> None:
+        self._client = client
+        self._js = jetstream(client)
+        self._scrubber = scrubber
+        self.bodies = BodyStore(client)
+        self.writer = writer or uuid4().hex[:12]
+
+    def seal(self, steps: Sequence[Step]) -> Sealed:
+        """Scrub and encode. What the writer goes on with must be `sealed.steps`, not what it gave."""
+        pairs = [self._scrubber.step(step) for step in steps]
+        return Sealed(tuple(step for step, _ in pairs), tuple(text for _, text in pairs))
+
+    async def request(self, run: RunKey, sealed: Sealed, *, patience_s: float = 5.0) -> None:
+        """Put step 0 into the queue. Repeating it is harmless; raises Conflict if another is there."""
+        await self._publish(job_subject(run.project, run.run_id), run, sealed, 0, patience_s)
+
+    async def append(self, run: RunKey, sealed: Sealed, expected: int, *, patience_s: float = 30.0) -> int:
+        """Append the steps after sequence `expected` (0: nothing yet); returns the new last sequence.
+
+        Raises Conflict when the log has moved on, Unavailable when the broker did not acknowledge within
+        `patience_s` seconds (the steps may be stored nevertheless: read before deciding), Permanent when
+        the steps cannot be stored at all.
+        """
+        return await self._publish(log_subject(run.project, run.run_id), run, sealed, expected, patience_s)
+
+    async def read(self, run: RunKey, *, after: int = 0, fresh: bool = False) -> LogRead:
+        """The steps after stream sequence `after`, step 0 first when `after` is 0.
+
+        `fresh` asks the stream's leader for the end of the log, since a follower's answer may be old.
+        """
+        subject = log_subject(run.project, run.run_id)
+        last = await self._last_sequence(subject) if fresh else 0
+        steps: list[Step] = []
+        sequence = after
+        if after == 0 and (job := await self._direct_last(job_subject(run.project, run.run_id))):
+            steps += await self._decode(run, job.data)
+        async for message in self._messages(subject, after + 1):
+            steps += await self._decode(run, message.data)
+            sequence = _sequence_of(message)
+        if sequence < last:
+            raise Unavailable(f"the log of run {run.run_id} is read from a replica that is behind")
+        return LogRead(tuple(steps), sequence)
+
+    async def purge(self, run: RunKey) -> None:
+        """Erase the run's steps from the broker; its last message (run-deleted) stays as the tombstone."""
+        try:
+            await self._js.purge_stream(RUNS, subject=log_subject(run.project, run.run_id), keep=1)
+            await self._js.purge_stream(RUNS, subject=job_subject(run.project, run.run_id))
+        except (NatsError, OSError) as error:
+            raise Unavailable(f"the broker did not erase run {run.run_id}: {error}") from error
+
+    async def _publish(
+        self, subject: str, run: RunKey, sealed: Sealed, expected: int, patience_s: float
+    ) -> int:
+        payload = await self._payload(run.project, sealed)
+        # The writer and the content are part of the id: replicated streams look at the id before they
+        # compare sequences, and would tell the second of two writers that its steps are stored.
+        digest = blake2b(payload, digest_size=8).hexdigest()
+        message_id = f"{run.run_id}:{sealed.steps[0].seq}:{self.writer}:{digest}"
+        headers: dict[str, str] = {
+            Header.MSG_ID: message_id,
+            Header.EXPECTED_STREAM: RUNS,
+            Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(expected),
+            KINDS_HEADER: ",".join(step.kind for step in sealed.steps),
+        }
+        deadline, delay = monotonic() + patience_s, 0.05
+        while True:
+            try:
+                return await self._publish_once(subject, payload, headers, min(patience_s, 5.0))
+            except _Unanswered as error:
+                if monotonic() + delay > deadline:
+                    raise Unavailable(
+                        f"the broker did not acknowledge within {patience_s:g} s: {error}"
+                    ) from error
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 2.0)
+
+    async def _publish_once(
+        self, subject: str, payload: bytes, headers: dict[str, str], timeout_s: float
+    ) -> int:
+        try:
+            ack = await self._js.publish(subject, payload, timeout=timeout_s, headers=dict(headers))
+        except APIError as error:
+            if error.err_code in WRONG_LAST_SEQUENCE:
+                return await self._own_write(subject, headers[Header.MSG_ID])
+            if error.err_code in STREAM_FULL:
+                raise Unavailable("the broker's stream is full") from error
+            if error.code and error.code < 500:
+                raise Permanent(f"the broker refused the message: {error.description}") from error
+            raise _Unanswered(str(error)) from error
+        except (NatsError, NoStreamResponseError, OSError) as error:
+            raise _Unanswered(str(error) or type(error).__name__) from error
+        return ack.seq
+
+    async def _own_write(self, subject: str, message_id: str) -> int:
+        """The sequence of the last message if this writer stored it and lost the acknowledgement."""
+        last = await self._leader_last(subject)
+        if last is not None and last[1] == message_id:
+            return last[0]
+        raise Conflict("the log has moved on since it was read")
+
+    async def _payload(self, project: str, sealed: Sealed) -> bytes:
+        payload = b"[" + b",".join(sealed.encoded) + b"]"
+        limit = INLINE_LIMIT
+        if len(payload) <= limit:
+            return payload
+        while limit >= 128:
+            texts = [await self._shrink(project, text, limit) for text in sealed.encoded]
+            payload = b"[" + b",".join(texts) + b"]"
+            if len(payload) <= MESSAGE_LIMIT:
+                return payload
+            limit //= 8  # many middle-sized values: move smaller ones out too
+        raise Permanent(f"{len(payload)} bytes of steps do not fit into one message of the log")
+
+    async def _shrink(self, project: str, encoded: bytes, limit: int) -> bytes:
+        if len(encoded) <= limit:
+            return encoded
+        return _dump(await self._move_out(project, json.loads(encoded), limit))
+
+    async def _move_out(self, project: str, fields: dict[str, JsonValue], limit: int) -> dict[str, JsonValue]:
+        """Replace every field over `limit` bytes by its reference; in lists, the fields of the items."""
+        moved: dict[str, JsonValue] = {}
+        for name, value in fields.items():
+            text = _dump(value)
+            if len(text) <= limit:
+                moved[name] = value
+            elif isinstance(value, list) and all(isinstance(item, dict) for item in value):
+                moved[name] = [
+                    await self._move_out(project, item, limit) for item in value if isinstance(item, dict)
+                ]
+            else:
+                moved[name] = (await self.bodies.put(project, text)).model_dump()
+        return moved
+
+    async def _decode(self, run: RunKey, data: bytes) -> list[Step]:
+        if b'"$body"' not in data:
+            return decode_steps(data)
+        return [decode_step(await self._inflate(run.project, raw)) for raw in json.loads(data)]
+
+    async def _inflate(self, project: str, value: JsonValue) -> JsonValue:
+        match value:
+            case {"$body": str(sha256), "bytes": int(size)}:
+                inflated: JsonValue = json.loads(
+                    await self.bodies.get(project, BodyRef(sha256=sha256, size=size))
+                )
+                return inflated
+            case dict():
+                return {name: await self._inflate(project, item) for name, item in value.items()}
+            case list():
+                return [await self._inflate(project, item) for item in value]
+        return value
+
+    async def _messages(self, subject: str, start: int) -> AsyncIterator[Msg]:
+        """The stored messages of a subject from a sequence on, by batched direct get."""
+        while True:
+            inbox = self._client.new_inbox()
+            replies = await self._client.subscribe(inbox, pending_msgs_limit=READ_BATCH + 8)
+            pending = 0
+            try:
+                ask = {"next_by_subj": subject, "seq": start, "batch": READ_BATCH}
+                await self._client.publish(f"$JS.API.DIRECT.GET.{RUNS}", _dump(ask), reply=inbox)
+                while True:
+                    message = await replies.next_msg(timeout=READ_TIMEOUT_S)
+                    if _status_of(message) is not None:
+                        _raise_unless_end(message)
+                        break
+                    yield message
+                    start = _sequence_of(message) + 1
+                    pending = int((message.headers or {}).get("Nats-Num-Pending", "0"))
+            except (NatsError, OSError) as error:
+                raise Unavailable(f"the broker did not answer a read: {error}") from error
+            finally:
+                await _unsubscribe(replies)
+            if pending == 0:
+                return
+
+    async def _direct_last(self, subject: str) -> Msg | None:
+        try:
+            message = await self._client.request(
+                f"$JS.API.DIRECT.GET.{RUNS}.{subject}", timeout=READ_TIMEOUT_S
+            )
+        except (NatsError, OSError) as error:
+            raise Unavailable(f"the broker did not answer a read: {error}") from error
+        if _status_of(message) is None:
+            return message
+        _raise_unless_end(message)
+        return None
+
+    async def _leader_last(self, subject: str) -> tuple[int, str | None] | None:
+        """Sequence and message id of a subject's last message, asked of the stream's leader."""
+        try:
+            message = await self._js.get_last_msg(RUNS, subject, direct=False)
+        except NotFoundError:
+            return None
+        except (NatsError, OSError) as error:
+            raise _Unanswered(str(error) or type(error).__name__) from error
+        return message.seq or 0, (message.headers or {}).get(Header.MSG_ID)
+
+    async def _last_sequence(self, subject: str) -> int:
+        try:
+            last = await self._leader_last(subject)
+        except _Unanswered as error:
+            raise Unavailable(f"the broker did not answer a read: {error}") from error
+        return last[0] if last else 0
+
+
+def _dump(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _sequence_of(message: Msg) -> int:
+    return int((message.headers or {})["Nats-Sequence"])
+
+
+def _status_of(message: Msg) -> str | None:
+    return (message.headers or {}).get("Status")
+
+
+def _raise_unless_end(message: Msg) -> None:
+    """Status 204 ends a batch and 404 says that there is nothing; all others are faults."""
+    status = _status_of(message)
+    if status not in {"204", "404"}:
+        raise Unavailable(f"the broker answered a read with status {status}")
+
+
+async def _unsubscribe(subscription: Subscription) -> None:
+    try:
+        await subscription.unsubscribe()
+    except (NatsError, OSError) as error:
+        log.debug("not unsubscribed, the connection is gone and the subscription with it", error=str(error))

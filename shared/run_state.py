@@ -1,0 +1,130 @@
+"""What a run's steps add up to: the pure fold that runner and gateway share. No I/O, no clock."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from shared.errors import StudioError
+from shared.steps import (
+    AgentResponse,
+    AgentThought,
+    CancelRequested,
+    ModelCall,
+    RequestedToolCall,
+    RunClaimed,
+    RunDeleted,
+    RunFinished,
+    RunRequested,
+    RunStatus,
+    RunWaiting,
+    Step,
+    ToolCall,
+    ToolResult,
+    Usage,
+    UserRequest,
+)
+
+Turn = UserRequest | AgentThought | ToolResult | AgentResponse
+"""The steps that are messages of the conversation, in order."""
+
+
+class LogGap(StudioError):
+    """The steps of a run do not follow one another; the log is not what the writers left."""
+
+
+@dataclass
+class RunState:
+    """The fold of a run's steps up to `next_seq`."""
+
+    request: RunRequested | None = None
+    next_seq: int = 0
+    attempt: int = 0
+    claimed_by: str | None = None
+    status: RunStatus = RunStatus.QUEUED
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    turns: list[Turn] = field(default_factory=list)
+    thought: AgentThought | None = None
+    open_calls: dict[str, ToolCall] = field(default_factory=dict)
+    answered: set[str] = field(default_factory=set)
+    corrections: int = 0
+    rounds: int = 0
+    tool_calls: int = 0
+    model_calls: int = 0
+    usage: Usage = field(default_factory=Usage)
+    response: AgentResponse | None = None
+    remembered: bool = False
+    cancel: CancelRequested | None = None
+    waiting: RunWaiting | None = None
+    finished: RunFinished | None = None
+    deleted: bool = False
+
+    def apply(self, step: Step) -> None:
+        """Take in the next step. Raises LogGap unless it is the next one."""
+        if step.seq != self.next_seq and not isinstance(step, RunDeleted):
+            raise LogGap(f"run {step.run_id}: step {step.seq} came where {self.next_seq} was due")
+        self.next_seq = step.seq + 1
+        match step:
+            case RunRequested():
+                self.request = step
+            case RunClaimed():
+                self.attempt, self.claimed_by = step.attempt, step.runner
+                self.status, self.waiting = RunStatus.RUNNING, None
+                self.started_at = self.started_at or step.at
+            case UserRequest():
+                self.turns.append(step)
+            case AgentThought():
+                self._thought(step)
+            case ToolCall():
+                self.open_calls[step.call_id] = step
+                self.tool_calls += 1
+            case ToolResult():
+                self._result(step)
+            case AgentResponse():
+                self.turns.append(step)
+                self.response = step
+                self._model_call(step.model_call)
+            case RunWaiting():
+                self.status, self.waiting = RunStatus.WAITING, step
+            case CancelRequested():
+                self.cancel = self.cancel or step
+            case RunFinished():
+                self.status, self.finished, self.finished_at = step.status, step, step.at
+            case RunDeleted():
+                self.deleted = True
+            case _ if step.kind == "memory-snapshot":
+                self.remembered = True
+
+    @property
+    def unanswered(self) -> list[RequestedToolCall]:
+        """The tool calls of the last thought that have no result yet."""
+        requested = self.thought.tool_calls if self.thought else ()
+        return [call for call in requested if call.call_id not in self.answered]
+
+    def _thought(self, step: AgentThought) -> None:
+        self.turns.append(step)
+        self.thought = step
+        self.answered = set()
+        self.rounds += 1
+        self._model_call(step.model_call)
+
+    def _result(self, step: ToolResult) -> None:
+        self.turns.append(step)
+        self.open_calls.pop(step.call_id, None)
+        self.answered.add(step.call_id)
+        if step.error_type in {"unknown-tool", "invalid-arguments"}:
+            self.corrections += 1
+        elif step.status == "ok":
+            self.corrections = 0
+
+    def _model_call(self, call: ModelCall) -> None:
+        self.model_calls += 1
+        self.usage += call.usage
+
+
+def fold(steps: Iterable[Step]) -> RunState:
+    """The state of a run after these steps, which must be its first ones. Raises LogGap."""
+    state = RunState()
+    for step in steps:
+        state.apply(step)
+    return state

@@ -1,0 +1,163 @@
+"""What makes a process a service: settings, logs, broker, metrics, health, watchdog, orderly stop.
+
+`make_service` is for the consumers (a FastStream application over ASGI); the gateway, which is a FastAPI
+application, uses `running` and `operations` directly. Both are the same machinery.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+from faststream.asgi import AsgiFastStream
+from faststream.nats import NatsBroker
+from nats.aio.client import Client
+from prometheus_client import REGISTRY, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import request_response
+
+from shared.bus import Durable, client_of, make_broker
+from shared.consumer import Handler, Puller, StepConsumer
+from shared.dead_letters import DeadLetters
+from shared.errors import StudioError
+from shared.logging import configure_logging
+from shared.scrub import Scrubber
+from shared.settings import ServiceSettings
+from shared.watchdog import Watchdog
+
+log = structlog.get_logger(__name__)
+CHECK_TIMEOUT_S: Final = 2.0
+Check = Callable[[], Awaitable[None]]
+RequestHandler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass
+class Runtime:
+    """What a running service holds. `checks` decide about readiness: each raises when not ready."""
+
+    name: str
+    broker: NatsBroker
+    scrubber: Scrubber
+    checks: dict[str, Check] = field(default_factory=dict)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def client(self) -> Client:
+        return client_of(self.broker)
+
+    async def readiness(self) -> dict[str, str]:
+        """For every check "ok" or what is wrong, within a bound."""
+        if self.stopping.is_set():
+            return {"service": "stopping"}
+        names = ["broker", *self.checks]
+        checks = [self._check_broker, *self.checks.values()]
+        return dict(zip(names, await asyncio.gather(*(_verdict(check) for check in checks)), strict=True))
+
+    def keep(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
+        """End the process when a background task dies: a service without its loop is no service."""
+        task.add_done_callback(_end_on_failure)
+        return task
+
+    @asynccontextmanager
+    async def consuming(
+        self, durable: Durable, handler: Handler, *, most_messages: int = 500
+    ) -> AsyncIterator[StepConsumer]:
+        """Feed the handler from a durable consumer while the block runs."""
+        async with Puller(self.client, durable.stream, durable.name, limit=2 * most_messages) as puller:
+            letters = DeadLetters(self.client, durable.name)
+            consumer = StepConsumer(puller, handler, letters, most_messages=most_messages)
+            self.checks[f"consumer {durable.name}"] = consumer.check
+            self.keep(consumer.start())
+            try:
+                yield consumer
+            finally:
+                await consumer.stop()
+
+    async def _check_broker(self) -> None:
+        if not self.client.is_connected:
+            raise StudioError("not connected")
+
+
+Parts = Callable[[Runtime], AbstractAsyncContextManager[None]]
+
+
+@asynccontextmanager
+async def running(name: str, settings: ServiceSettings, broker: NatsBroker) -> AsyncIterator[Runtime]:
+    """Connect and watch; everything is stopped in reverse order when the block ends."""
+    scrubber = Scrubber(settings.secrets(), settings.redact_patterns)
+    configure_logging(name, settings.log_level, scrubber)
+    await broker.connect()
+    runtime = Runtime(name, broker, scrubber)
+    watchdog = Watchdog(lambda: runtime.client.is_closed and not runtime.stopping.is_set())
+    watchdog.start()
+    log.info("service starts")
+    try:
+        yield runtime
+    finally:
+        runtime.stopping.set()
+        watchdog.stop()
+        log.info("service stops")
+
+
+def make_service(name: str, settings: ServiceSettings, parts: Parts) -> AsgiFastStream:
+    """A service as an ASGI application: `parts` is entered once the broker is connected."""
+    broker = make_broker(name, settings.nats_url)
+    holder: list[Runtime] = []
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        async with running(name, settings, broker) as runtime, parts(runtime):
+            holder.append(runtime)
+            yield
+            runtime.stopping.set()
+            holder.clear()
+
+    routes = operations(lambda: holder[0] if holder else None)
+    return AsgiFastStream(
+        broker,
+        asgi_routes=[(path, request_response(handler)) for path, handler in routes.items()],
+        lifespan=lifespan,
+        logger=None,
+        asyncapi_path="/asyncapi",
+    )
+
+
+def operations(runtime: Callable[[], Runtime | None]) -> dict[str, RequestHandler]:
+    """The routes of every service: metrics, liveness (touches nothing), readiness."""
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+
+    async def live(_: Request) -> Response:
+        return JSONResponse({"service": "alive"})
+
+    async def ready(_: Request) -> Response:
+        current = runtime()
+        verdicts = await current.readiness() if current else {"service": "starting"}
+        healthy = all(verdict == "ok" for verdict in verdicts.values())
+        return JSONResponse(verdicts, status_code=200 if healthy else 503)
+
+    return {"/metrics": metrics, "/health/live": live, "/health/ready": ready}
+
+
+async def _verdict(check: Check) -> str:
+    try:
+        await asyncio.wait_for(check(), CHECK_TIMEOUT_S)
+    except TimeoutError:
+        return f"no answer within {CHECK_TIMEOUT_S:g} s"
+    except StudioError as error:
+        return str(error)
+    return "ok"
+
+
+def _end_on_failure(task: asyncio.Task[None]) -> None:
+    if task.cancelled() or task.exception() is None:
+        return
+    log.critical("background task died", task=task.get_name(), exc_info=task.exception())
+    os.kill(os.getpid(), signal.SIGTERM)

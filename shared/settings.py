@@ -1,0 +1,32 @@
+"""Settings that every service has. A service adds its own by inheriting; nothing is read at import."""
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServiceSettings(BaseSettings):
+    """Read from the environment, names in capitals; an empty value counts as not set."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    nats_url: str = Field(
+        default="nats://127.0.0.1:4222", description="Servers of the broker, comma separated."
+    )
+    log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
+    redact_patterns: tuple[str, ...] = Field(
+        default=(), description="More regular expressions (JSON list) whose matches never reach the log."
+    )
+
+    def secrets(self) -> tuple[str, ...]:
+        """The values of every secret setting, to be redacted wherever they turn up."""
+        fields = (getattr(self, name) for name in type(self).model_fields)
+        return tuple(
+            v.get_secret_value() for v in fields if isinstance(v, SecretStr) and v.get_secret_value()
+        )
+
+
+class DatabaseSettings(ServiceSettings):
+    """For the services that own or read tables."""
+
+    database_url: str = Field(description="postgresql://user:password@host:port/database")
+    database_pool_size: int = Field(default=8, ge=1, le=100)

@@ -1,0 +1,419 @@
+"""The step: the one message of this system, from the runner's log to the screen.
+
+A run is the ordered list of its steps. In here: every kind of step, the envelope they share, and the
+text form of a batch. Not in here: where steps are kept (`run_log`) or what they add up to (`run_state`).
+
+A compatible change is a new field with a default, with the old payload frozen under `tests/contract/`;
+anything else is a new kind beside the old one. Unknown fields are ignored and unknown kinds are kept as
+`UnknownStep`, so that an old consumer survives a new producer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Literal, get_args
+
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+)
+
+Tokens = Annotated[int, Field(ge=0, le=2**53)]
+Milliseconds = Annotated[int, Field(ge=0, le=2**53)]
+RunId = Annotated[
+    str, Field(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$")
+]
+Project = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+
+class Effect(StrEnum):
+    """What a tool does to the world, and so what may happen to its call after a crash."""
+
+    PURE = "pure"
+    IDEMPOTENT = "idempotent"
+    IRREVERSIBLE = "irreversible"
+
+
+class RunStatus(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        return self in FINAL_STATUSES
+
+
+FINAL_STATUSES = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
+
+
+class Fact(BaseModel):
+    """A frozen value that ignores fields of a newer producer; NaN and infinities are written as text."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", ser_json_inf_nan="strings", protected_namespaces=()
+    )
+
+
+class BodyRef(Fact):
+    """Stands where a value over 64 KiB was: the value's sha256 and the size of its JSON text in bytes."""
+
+    sha256: str = Field(alias="$body", pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(alias="bytes", ge=0)
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
+    )
+
+
+Text = str | BodyRef
+
+
+class Usage(Fact):
+    """Tokens of one model call. `cached_input` is a part of `input`, `reasoning` a part of `output`."""
+
+    input: Tokens = 0
+    cached_input: Tokens = 0
+    output: Tokens = 0
+    reasoning: Tokens = 0
+
+    @property
+    def total(self) -> int:
+        return self.input + self.output
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            input=self.input + other.input,
+            cached_input=self.cached_input + other.cached_input,
+            output=self.output + other.output,
+            reasoning=self.reasoning + other.reasoning,
+        )
+
+
+class Attempt(Fact):
+    """One failed try of a model call: the HTTP status (None: no answer), why, and the wait after it."""
+
+    status: int | None = None
+    error: str = ""
+    wait_s: float = Field(default=0.0, ge=0)
+
+
+class ModelCall(Fact):
+    """What a call of the model was and cost. The request is not stored: it is the fold of the log so far."""
+
+    asked: str
+    answered: str
+    request_hash: str
+    usage: Usage = Usage()
+    finish_reason: str | None = None
+    latency_ms: Milliseconds = 0
+    time_to_first_token_ms: Milliseconds | None = None
+    attempts: tuple[Attempt, ...] = ()
+    provider_request_id: str | None = None
+
+
+class RequestedToolCall(Fact):
+    """A tool call as the model wrote it; `arguments` is its raw text, which may not be JSON at all."""
+
+    call_id: str
+    tool: str
+    arguments: Text
+
+
+class Message(Fact):
+    """A message of an earlier conversation, given with the request."""
+
+    role: Literal["system", "user", "assistant"]
+    content: Text
+
+
+class AgentRef(Fact):
+    name: str
+    version: int = 1
+
+
+class Parameters(Fact):
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    random_seed: int | None = None
+
+
+class ToolSpec(Fact):
+    """A tool as the run may use it: `parameters` is a JSON schema."""
+
+    name: str
+    description: str
+    parameters: dict[str, JsonValue]
+    effect: Effect = Effect.IRREVERSIBLE
+    needs_approval: bool = False
+    timeout_s: float = 30.0
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Failure(Fact):
+    """Why a run failed: `type` for programs, `message` for people, `retryable`: a new try may succeed."""
+
+    type: str
+    message: str
+    retryable: bool = False
+
+
+class Totals(Fact):
+    """What a finished run added up to."""
+
+    usage: Usage = Usage()
+    rounds: int = 0
+    tool_calls: int = 0
+    duration_ms: Milliseconds = 0
+
+
+class Envelope(Fact):
+    """What every step carries. `seq` counts a run's steps from 0 without a gap."""
+
+    run_id: RunId
+    seq: int = Field(ge=0, le=2**31 - 1)
+    at: AwareDatetime
+    project: Project
+    attempt: int = Field(default=0, ge=0, le=2**31 - 1)
+    writer: str
+    traceparent: str | None = None
+
+
+class RunRequested(Envelope):
+    """Step 0, the job itself: the whole snapshot that the run needs."""
+
+    kind: Literal["run-requested"] = "run-requested"
+    agent: AgentRef
+    model: str
+    instructions: Text = ""
+    prompt: Text
+    messages: tuple[Message, ...] = ()
+    parameters: Parameters = Parameters()
+    tools: tuple[ToolSpec, ...] = ()
+    session_id: str | None = None
+    user_id: str = "default"
+    group: str | None = None
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    max_rounds: int = Field(default=5, ge=1)
+    budget_usd: float | None = None
+    timeout_s: float = Field(default=600.0, gt=0)
+    replay: dict[str, JsonValue] | None = None
+
+
+class RunClaimed(Envelope):
+    kind: Literal["run-claimed"] = "run-claimed"
+    runner: str
+
+
+class UserRequest(Envelope):
+    kind: Literal["user-request"] = "user-request"
+    content: Text
+
+
+class AgentThought(Envelope):
+    """An assistant message that asks for tools."""
+
+    kind: Literal["agent-thought"] = "agent-thought"
+    content: Text = ""
+    reasoning: Text | None = None
+    tool_calls: tuple[RequestedToolCall, ...]
+    model_call: ModelCall
+
+
+class ToolCall(Envelope):
+    """The intent to call a tool, in the log before the tool runs."""
+
+    kind: Literal["tool-call"] = "tool-call"
+    call_id: str
+    tool: str
+    arguments: JsonValue
+    effect: Effect
+    idempotency_key: str
+
+
+class ToolResult(Envelope):
+    """How a tool call ended. `units` are for pricing: characters, requests, seconds."""
+
+    kind: Literal["tool-result"] = "tool-result"
+    call_id: str
+    tool: str
+    status: Literal["ok", "error", "denied", "unknown"]
+    error_type: Literal["unknown-tool", "invalid-arguments", "failed", "timeout"] | None = None
+    result: JsonValue
+    latency_ms: Milliseconds = 0
+    units: dict[str, float] = Field(default_factory=dict)
+
+
+class MemorySnapshot(Envelope):
+    """The working memory: messages as references into the log, and notes."""
+
+    kind: Literal["memory-snapshot"] = "memory-snapshot"
+    memory: JsonValue
+
+
+class ApprovalRequested(Envelope):
+    kind: Literal["approval-requested"] = "approval-requested"
+    call_id: str
+    tool: str
+    arguments_hash: str
+
+
+class ApprovalResolved(Envelope):
+    kind: Literal["approval-resolved"] = "approval-resolved"
+    call_id: str
+    decision: Literal["approved", "denied"]
+    arguments_hash: str
+    who: str
+    note: Text = ""
+
+
+class CancelRequested(Envelope):
+    kind: Literal["cancel-requested"] = "cancel-requested"
+    who: str
+    why: Text = ""
+
+
+class RunWaiting(Envelope):
+    kind: Literal["run-waiting"] = "run-waiting"
+    reason: Literal["approval", "unknown-outcome", "budget"]
+    call_id: str | None = None
+
+
+class AgentResponse(Envelope):
+    """The final assistant message."""
+
+    kind: Literal["agent-response"] = "agent-response"
+    content: Text
+    reasoning: Text | None = None
+    model_call: ModelCall
+
+
+class RunFinished(Envelope):
+    kind: Literal["run-finished"] = "run-finished"
+    status: Literal[RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED]
+    error: Failure | None = None
+    totals: Totals = Totals()
+
+
+class RunDeleted(Envelope):
+    """The end of a run's record: its content is erased everywhere; what it cost stays counted."""
+
+    kind: Literal["run-deleted"] = "run-deleted"
+    who: str
+
+
+class UnknownStep(Envelope):
+    """A step of a kind that this version does not know; its fields are kept as they came."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: str
+
+
+KnownStep = (
+    RunRequested
+    | RunClaimed
+    | UserRequest
+    | AgentThought
+    | ToolCall
+    | ToolResult
+    | MemorySnapshot
+    | ApprovalRequested
+    | ApprovalResolved
+    | CancelRequested
+    | RunWaiting
+    | AgentResponse
+    | RunFinished
+    | RunDeleted
+)
+Step = KnownStep | UnknownStep
+STEP_KINDS: tuple[str, ...] = tuple(kind.model_fields["kind"].default for kind in get_args(KnownStep))
+
+_known_step: TypeAdapter[KnownStep] = TypeAdapter(Annotated[KnownStep, Field(discriminator="kind")])
+_known_batch: TypeAdapter[list[KnownStep]] = TypeAdapter(
+    list[Annotated[KnownStep, Field(discriminator="kind")]]
+)
+_raw_batch: TypeAdapter[list[JsonValue]] = TypeAdapter(list[JsonValue])
+
+
+class Undecodable(ValueError):
+    """The bytes are not a batch of steps; the message says where and why, without the values."""
+
+
+@dataclass(frozen=True)
+class BrokenStep:
+    """A step that could not be read: its place in the message, its JSON value and why."""
+
+    index: int
+    raw: JsonValue
+    error: str
+
+
+def decode_steps(data: bytes) -> list[Step]:
+    """The steps of one message of the log (a JSON array). Raises Undecodable."""
+    steps, broken = decode_each(data)
+    if broken:
+        raise Undecodable(f"step {broken[0].index} of the message: {broken[0].error}")
+    return steps
+
+
+def decode_each(data: bytes) -> tuple[list[Step], list[BrokenStep]]:
+    """As `decode_steps`, but a broken step does not cost its neighbours.
+
+    Raises Undecodable only where the bytes are not a JSON array.
+    """
+    try:
+        return list(_known_batch.validate_json(data)), []
+    except ValidationError:
+        pass  # rare: a step of an unknown kind, or a broken one; only then is each looked at by itself
+    try:
+        values = _raw_batch.validate_json(data)
+    except ValidationError as error:
+        raise Undecodable(_explain(error)) from None
+    steps: list[Step] = []
+    broken: list[BrokenStep] = []
+    for index, raw in enumerate(values):
+        try:
+            steps.append(decode_step(raw))
+        except Undecodable as error:
+            broken.append(BrokenStep(index, raw, str(error)))
+    return steps, broken
+
+
+def decode_step(raw: JsonValue) -> Step:
+    """One step from its parsed JSON. Raises Undecodable."""
+    try:
+        if isinstance(raw, dict) and raw.get("kind") in STEP_KINDS:
+            return _known_step.validate_python(raw)
+        return UnknownStep.model_validate(raw)
+    except ValidationError as error:
+        raise Undecodable(_explain(error)) from None
+
+
+def encode_steps(steps: Sequence[Step]) -> bytes:
+    """The text of one message of the log: a JSON array."""
+    return b"[" + b",".join(encode_step(step) for step in steps) + b"]"
+
+
+def encode_step(step: Step) -> bytes:
+    return step.__pydantic_serializer__.to_json(step)
+
+
+def now() -> datetime:
+    """The time for a step's `at`: aware, UTC."""
+    return datetime.now(UTC)
+
+
+def _explain(error: ValidationError) -> str:
+    problems = error.errors(include_input=False, include_url=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'message'}: {p['msg']}" for p in problems[:5])

@@ -1,0 +1,72 @@
+"""A real broker and a real database for every test that asks; each test gets clean ones."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+
+import asyncpg
+import pytest
+from nats.js.errors import NotFoundError
+
+from shared.bus import BusSettings, client_of, declare, jetstream, make_broker, streams
+from shared.database import Database
+from shared.run_log import RunLog
+from shared.scrub import Scrubber
+from studio.stack.nats import NatsServer
+from studio.stack.postgres import PostgresServer
+from tests.support.migrations import migrate
+
+_names = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    with NatsServer(tmp_path_factory.mktemp("nats")) as server:
+        yield server
+
+
+@pytest.fixture
+async def nats_url(nats_server: NatsServer) -> AsyncIterator[str]:
+    """The broker with freshly declared, empty streams and consumers."""
+    settings = BusSettings(nats_url=nats_server.url, run_ack_wait_s=2)
+    async with make_broker("test-setup", nats_server.url) as broker:
+        js = jetstream(client_of(broker))
+        for name in [*(config.name for config in streams(settings)), "OBJ_bodies", "KV_idempotency"]:
+            try:
+                await js.delete_stream(str(name))
+            except NotFoundError:
+                continue
+        await declare(js, settings)
+    yield nats_server.url
+
+
+@pytest.fixture
+async def run_log(nats_url: str) -> AsyncIterator[RunLog]:
+    async with make_broker("test", nats_url) as broker:
+        yield RunLog(client_of(broker), Scrubber())
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    with PostgresServer(tmp_path_factory.mktemp("postgres"), fsync=False) as server:
+        migrate(server.url)
+        yield server
+
+
+@pytest.fixture
+async def database_url(postgres_server: PostgresServer) -> AsyncIterator[str]:
+    """An empty database of the current schema, cloned from the migrated one."""
+    name = f"test_{next(_names)}"
+    admin = await asyncpg.connect(postgres_server.database_url("postgres"))
+    try:
+        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE studio')
+        yield postgres_server.database_url(name)
+        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    finally:
+        await admin.close()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url)
+    yield database
+    await database.close()
