@@ -34,7 +34,11 @@ class LogGap(StudioError):
 
 @dataclass
 class RunState:
-    """The fold of a run's steps up to `next_seq`."""
+    """The fold of a run's steps up to `next_seq`.
+
+    `corrections` counts the thoughts in a row that held an unusable tool call, `answered` the calls of
+    the last thought that have a result, `open_calls` the intents without one.
+    """
 
     request: RunRequested | None = None
     next_seq: int = 0
@@ -47,7 +51,9 @@ class RunState:
     thought: AgentThought | None = None
     open_calls: dict[str, ToolCall] = field(default_factory=dict)
     answered: set[str] = field(default_factory=set)
+    call_ids: set[str] = field(default_factory=set)
     corrections: int = 0
+    corrected: bool = False
     rounds: int = 0
     tool_calls: int = 0
     model_calls: int = 0
@@ -105,6 +111,8 @@ class RunState:
         self.turns.append(step)
         self.thought = step
         self.answered = set()
+        self.call_ids.update(call.call_id for call in step.tool_calls)
+        self.corrections, self.corrected = (self.corrections if self.corrected else 0), False
         self.rounds += 1
         self._model_call(step.model_call)
 
@@ -112,10 +120,9 @@ class RunState:
         self.turns.append(step)
         self.open_calls.pop(step.call_id, None)
         self.answered.add(step.call_id)
-        if step.error_type in {"unknown-tool", "invalid-arguments"}:
+        if step.error_type in {"unknown-tool", "invalid-arguments"} and not self.corrected:
             self.corrections += 1
-        elif step.status == "ok":
-            self.corrections = 0
+            self.corrected = True
 
     def _model_call(self, call: ModelCall) -> None:
         self.model_calls += 1

@@ -1,0 +1,66 @@
+"""Wiring only. Run: uvicorn --factory services.runner.app:make_app"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from faststream.asgi import AsgiFastStream
+from nats.aio.msg import Msg
+
+from services.runner.catalog import Announcer
+from services.runner.loop import Means
+from services.runner.mistral import MistralModel
+from services.runner.model import Model
+from services.runner.settings import Settings
+from services.runner.tools.registry import ToolRegistry
+from services.runner.tools.settings import ToolSettings
+from services.runner.worker import Limits, Worker
+from shared.bus import RUNNER
+from shared.consumer import Puller
+from shared.run_log import RunLog
+from shared.service import Runtime, make_service
+from shared.steps import now
+
+
+def make_app(model: Model | None = None) -> AsgiFastStream:
+    """The runner; `model` replaces the provider (benchmarks and tests)."""
+    settings = Settings()
+    tools = ToolRegistry.discover(ToolSettings())
+    provider = MistralModel(settings)
+    means = Means(model or provider, tools, now)
+    limits = Limits(
+        settings.runner_concurrency,
+        settings.runner_max_attempts,
+        settings.run_ack_wait_s,
+        settings.runner_drain_s,
+    )
+
+    @asynccontextmanager
+    async def parts(runtime: Runtime) -> AsyncIterator[None]:
+        run_log = RunLog(runtime.client, runtime.scrubber)
+        announcer = Announcer(runtime.client, tools, provider, settings.provider)
+        async with Puller(runtime.client, RUNNER.stream, RUNNER.name, limit=0) as puller:
+            worker = Worker(runtime, puller, run_log, means, limits)
+
+            async def nudged(message: Msg) -> None:
+                worker.nudge(message.subject.rpartition(".")[2])
+
+            await runtime.client.subscribe("run.nudge.>", cb=nudged)
+            tasks = [
+                runtime.keep(asyncio.create_task(work, name=name))
+                for name, work in {
+                    "jobs": worker.take_jobs(),
+                    "heartbeats": worker.keep_alive(),
+                    "catalog": announcer.run(),
+                }.items()
+            ]
+            try:
+                yield
+            finally:
+                tasks[0].cancel()
+                await worker.drain()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    return make_service("runner", settings, parts)

@@ -1,0 +1,164 @@
+"""A run's journal: the state that the runner acts on, and the log behind it.
+
+Steps count for the state as soon as they are recorded and are appended in the background, one append at
+a time: what comes up while one is on its way travels in the next. `commit` waits until all of it is on
+disk; the loop does so before anything that must not happen twice.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from shared.errors import Conflict, StudioError
+from shared.run_log import LogRead, RunKey, RunLog, Sealed
+from shared.run_state import fold
+from shared.steps import RunClaimed, Step, now
+
+log = structlog.get_logger(__name__)
+Draft = tuple[type[Any], Mapping[str, Any]]
+
+
+class Fenced(StudioError):
+    """Another runner holds the run, or it is over: nothing more may be written here."""
+
+
+class Journal:
+    """Records for one claim of one run. `sequence` is the log's last sequence known."""
+
+    def __init__(
+        self,
+        run_log: RunLog,
+        key: RunKey,
+        read: LogRead,
+        *,
+        clock: Callable[[], datetime] = now,
+        on_failure: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.state = fold(read.steps)
+        self.key = key
+        self._log = run_log
+        self._sequence = read.sequence
+        self._clock = clock
+        self._on_failure = on_failure
+        self._attempt = self.state.attempt
+        self._pending: list[Sealed] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    def claim(self, runner: str) -> None:
+        self._attempt = self.state.attempt + 1
+        self.record((RunClaimed, {"runner": runner}))
+
+    @property
+    def attempt(self) -> int:
+        return self._attempt
+
+    def record(self, *drafts: Draft) -> None:
+        """Take in steps that belong together: they reach the log in one message, or not at all.
+
+        A draft is a kind of step and its own fields; sequence, time and writer are set here.
+        """
+        self._raise_if_failed()
+        steps = [self._stamp(kind, fields, offset) for offset, (kind, fields) in enumerate(drafts)]
+        sealed = self._log.seal(steps)
+        for step in sealed.steps:
+            self.state.apply(step)
+        self._pending.append(sealed)
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush(), name=f"journal {self.key.run_id}")
+            self._flushing.add_done_callback(self._flushed)
+
+    async def commit(self) -> None:
+        """Wait until everything recorded is on disk. Raises Fenced, Unavailable or Permanent."""
+        if self._flushing is not None:
+            await asyncio.shield(self._flushing)
+
+    async def refresh(self) -> None:
+        """Take in what others appended since. Raises Fenced, Unavailable."""
+        await self.commit()
+        read = await self._log.read(self.key, after=self._sequence, fresh=True)
+        for step in read.steps:
+            self.state.apply(step)
+        self._sequence = max(self._sequence, read.sequence)
+
+    def abandon(self) -> None:
+        """Stop writing; what is not on disk is lost to this claim."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+
+    def _flushed(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._on_failure()
+
+    def _raise_if_failed(self) -> None:
+        if self._flushing is None or not self._flushing.done() or self._flushing.cancelled():
+            return
+        if (error := self._flushing.exception()) is not None:
+            raise error
+
+    def _stamp(self, kind: type[Any], fields: Mapping[str, Any], offset: int) -> Step:
+        step: Step = kind(
+            run_id=self.key.run_id,
+            project=self.key.project,
+            seq=self.state.next_seq + offset,
+            at=self._clock(),
+            attempt=self._attempt,
+            writer=self._log.writer,
+            traceparent=self.state.request.traceparent if self.state.request else None,
+            **fields,
+        )
+        return step
+
+    async def _flush(self) -> None:
+        while self._pending:
+            batch, self._pending = _joined(self._pending), []
+            try:
+                self._sequence = await self._log.append(self.key, batch, self._sequence)
+            except Conflict:
+                await self._rebase(batch)
+
+    async def _rebase(self, batch: Sealed) -> None:
+        """Someone else appended first: put what is not stored yet behind it.
+
+        What was recorded are facts (a paid answer of the model), so they are kept, unless another runner
+        has taken the run over or it is finished: then this claim is fenced off.
+        """
+        read = await self._log.read(self.key, fresh=True)
+        stored = fold(read.steps)
+        if stored.finished or stored.deleted or _taken_over(read.steps, self._log.writer, self._attempt):
+            raise Fenced(f"run {self.key.run_id} is over or held by another runner")
+        unsaved = [*batch.steps, *(step for sealed in self._pending for step in sealed.steps)]
+        have = {step.seq for step in read.steps if step.writer == self._log.writer and step.seq > 0}
+        fresh = [step for step in unsaved if not _is_stored(step, read.steps, have)]
+        moved = [
+            step.model_copy(update={"seq": stored.next_seq + offset}) for offset, step in enumerate(fresh)
+        ]
+        self._sequence = read.sequence
+        sealed = self._log.seal(moved)
+        for step in sealed.steps:
+            stored.apply(step)
+        self.state = stored
+        self._pending = [sealed] if sealed.steps else []
+        log.info("journal rebased", run_id=self.key.run_id, steps=len(moved))
+
+
+def _joined(batches: Sequence[Sealed]) -> Sealed:
+    if len(batches) == 1:
+        return batches[0]
+    return Sealed(
+        tuple(step for sealed in batches for step in sealed.steps),
+        tuple(text for sealed in batches for text in sealed.encoded),
+    )
+
+
+def _taken_over(steps: Sequence[Step], writer: str, attempt: int) -> bool:
+    return any(
+        isinstance(step, RunClaimed) and step.writer != writer and step.attempt >= attempt for step in steps
+    )
+
+
+def _is_stored(step: Step, stored: Sequence[Step], own: set[int]) -> bool:
+    """Whether this very step is in the log already: its acknowledgement was lost."""
+    return step.seq in own and step in stored

@@ -1,0 +1,292 @@
+"""The loop of one run: the thin shell of input and output around `next_action`."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+
+from services.runner.conversation import CheckedCall, check_call, new_call_ids, next_request
+from services.runner.decision import Action, CallModel, CallTools, Finish, GiveUp, Stop, next_action
+from services.runner.journal import Draft, Journal
+from services.runner.live import LiveFeed
+from services.runner.model import Model, ModelFailed, ModelReply, ModelRequest
+from services.runner.tools.base import ToolContext, ToolError
+from services.runner.tools.registry import ToolRegistry
+from shared.run_state import RunState
+from shared.steps import (
+    AgentResponse,
+    AgentThought,
+    Effect,
+    Failure,
+    MemorySnapshot,
+    RunFinished,
+    RunStatus,
+    ToolCall,
+    ToolResult,
+    Totals,
+    UserRequest,
+)
+
+log = structlog.get_logger(__name__)
+
+TIMED_OUT: Final = "timeout"
+
+
+class Interrupted(Exception):
+    """The run's log changed under a running step (a cancel): look at the state again."""
+
+
+class HandedBack(Exception):
+    """The process stops: the run goes back to the queue after its current step."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a run may use: the model, the tools and the clock."""
+
+    model: Model
+    tools: ToolRegistry
+    clock: Callable[[], datetime]
+
+
+class RunLoop:
+    """Drives one claimed run to its end. `interrupt` and `hand_back` may be called from outside."""
+
+    def __init__(self, journal: Journal, means: Means, feed: LiveFeed) -> None:
+        self.journal = journal
+        self._means = means
+        self._feed = feed
+        self._task: asyncio.Task[None] | None = None
+        self._interrupted = False
+        self._handing_back = False
+
+    async def drive(self) -> None:
+        """Until the run is finished and on disk. Raises HandedBack, Fenced, Unavailable, Permanent."""
+        self._task = asyncio.current_task()
+        if not self.journal.state.turns:
+            self._greet()
+        remaining = self._remaining_s()
+        try:
+            async with asyncio.timeout(remaining):
+                await self._rounds()
+        except TimeoutError:
+            await self._time_out()
+        finally:
+            self._feed.close()
+
+    def interrupt(self) -> None:
+        """Break off the current wait; the loop re-reads the log and decides again."""
+        if self._task is not None and not self._task.done():
+            self._interrupted = True
+            self._task.cancel()
+
+    def hand_back(self) -> None:
+        """Stop before the next step."""
+        self._handing_back = True
+
+    async def _rounds(self) -> None:
+        while True:
+            action = next_action(self.journal.state, attempt=self.journal.attempt)
+            if isinstance(action, Stop):
+                return await self.journal.commit()
+            if self._handing_back and not isinstance(action, Finish):
+                await self.journal.commit()
+                raise HandedBack
+            try:
+                await self._perform(action)
+            except asyncio.CancelledError:
+                if not self._interrupted:
+                    raise
+                self._resume()
+                await self.journal.refresh()
+
+    def _resume(self) -> None:
+        self._interrupted = False
+        if self._task is not None:
+            self._task.uncancel()
+
+    async def _perform(self, action: Action) -> None:
+        match action:
+            case CallModel():
+                await self._call_model()
+            case CallTools():
+                await self._call_tools(action)
+            case GiveUp():
+                self._give_up(action.call)
+            case Finish():
+                self._finish(action.status, action.failure)
+
+    async def _call_model(self) -> None:
+        request = next_request(self.journal.state)
+        try:
+            reply = await self._means.model.complete(request, self._feed)
+        except ModelFailed as error:
+            self._finish(RunStatus.FAILED, error.failure)
+            return
+        self._feed.close()
+        if reply.tool_calls:
+            self._record_thought(request, reply)
+        else:
+            self._record_response(request, reply)
+
+    def _record_thought(self, request: ModelRequest, reply: ModelReply) -> None:
+        """The thought, the intents and the complaints about unusable calls, in one message."""
+        state = self.journal.state
+        calls = new_call_ids(state, reply.tool_calls)
+        thought = {
+            "content": reply.content,
+            "reasoning": reply.reasoning,
+            "tool_calls": calls,
+            "model_call": reply.call(request),
+        }
+        drafts: list[Draft] = [(AgentThought, thought)]
+        if state.request is not None and state.rounds < state.request.max_rounds:
+            checked = [check_call(c, state.request.tools, self._means.tools.check) for c in calls]
+            drafts += [draft for call in checked for draft in self._intent(call)]
+        self.journal.record(*drafts)
+
+    def _intent(self, call: CheckedCall) -> list[Draft]:
+        intent = {
+            "call_id": call.call_id,
+            "tool": call.tool,
+            "arguments": call.arguments,
+            "effect": self._effect_of(call),
+            "idempotency_key": f"{self.journal.key.run_id}:{call.call_id}",
+        }
+        if call.complaint is None:
+            return [(ToolCall, intent)]
+        result = {
+            "call_id": call.call_id,
+            "tool": call.tool,
+            "status": "error",
+            "error_type": call.error_type,
+            "result": call.complaint,
+        }
+        return [(ToolCall, intent), (ToolResult, result)]
+
+    def _effect_of(self, call: CheckedCall) -> Effect:
+        """The effect of this very call, or the strongest that the tool declares."""
+        if call.complaint is not None:
+            return Effect.PURE
+        try:
+            return self._means.tools.effect_of(call.tool, call.arguments)
+        except ToolError:
+            return call.effect
+
+    def _record_response(self, request: ModelRequest, reply: ModelReply) -> None:
+        """The answer and the end of the run, in one message."""
+        response = {
+            "content": reply.content,
+            "reasoning": reply.reasoning,
+            "model_call": reply.call(request),
+        }
+        failure = None if reply.content else EMPTY_ANSWER
+        status = RunStatus.COMPLETED if reply.content else RunStatus.FAILED
+        self._finish(status, failure, (AgentResponse, response))
+
+    async def _call_tools(self, action: CallTools) -> None:
+        if any(call.effect is not Effect.PURE for call in action.calls):
+            await self.journal.commit()  # the intent is on disk before the act
+        if len(action.calls) == 1:
+            self.journal.record(await self._call_tool(action.calls[0]))
+            return
+        async with asyncio.TaskGroup() as group:
+            for call in action.calls:
+                group.create_task(self._call_and_record(call))
+
+    async def _call_and_record(self, call: ToolCall) -> None:
+        self.journal.record(await self._call_tool(call))
+
+    async def _call_tool(self, call: ToolCall) -> Draft:
+        request = self.journal.state.request
+        context = ToolContext(
+            project=self.journal.key.project,
+            run_id=self.journal.key.run_id,
+            session_id=request.session_id if request else None,
+            call_id=call.call_id,
+            idempotency_key=call.idempotency_key,
+        )
+        arguments = call.arguments if isinstance(call.arguments, dict) else {}
+        outcome = await self._means.tools.call(call.tool, arguments, context)
+        return ToolResult, {
+            "call_id": call.call_id,
+            "tool": call.tool,
+            "status": outcome.status,
+            "error_type": "failed" if outcome.status == "error" else None,
+            "result": outcome.result,
+            "latency_ms": outcome.latency_ms,
+            "units": outcome.units,
+        }
+
+    def _greet(self) -> None:
+        request = self.journal.state.request
+        if request is not None:
+            self.journal.record((UserRequest, {"content": request.prompt}))
+
+    def _give_up(self, call: ToolCall) -> None:
+        result = {
+            "call_id": call.call_id,
+            "tool": call.tool,
+            "status": "unknown",
+            "result": "The runner stopped while this tool ran; whether it took effect is unknown.",
+        }
+        failure = Failure(
+            type="unknown-outcome",
+            message=f"Whether {call.tool} ({call.call_id}) took effect is unknown; it is not repeated.",
+        )
+        self._finish(RunStatus.FAILED, failure, (ToolResult, result))
+
+    async def _time_out(self) -> None:
+        request = self.journal.state.request
+        limit = request.timeout_s if request else 0
+        failure = Failure(
+            type=TIMED_OUT, message=f"The run took longer than {limit:g} s (timeout_s).", retryable=True
+        )
+        if self.journal.state.finished is None:
+            self._finish(RunStatus.FAILED, failure)
+        await self.journal.commit()
+
+    def _finish(self, status: RunStatus, failure: Failure | None = None, *before: Draft) -> None:
+        """Whatever belongs before it, the working memory and the end, in one message."""
+        self.journal.record(
+            *before,
+            (MemorySnapshot, {"memory": memory_of(self.journal.state, len(before))}),
+            (RunFinished, {"status": status, "error": failure, "totals": self._totals(before)}),
+        )
+
+    def _totals(self, before: tuple[Draft, ...]) -> Totals:
+        state = self.journal.state
+        usage = state.usage
+        for _, fields in before:
+            if "model_call" in fields:
+                usage += fields["model_call"].usage
+        started = state.started_at or self._means.clock()
+        duration = max(0, round((self._means.clock() - started).total_seconds() * 1000))
+        return Totals(usage=usage, rounds=state.rounds, tool_calls=state.tool_calls, duration_ms=duration)
+
+    def _remaining_s(self) -> float:
+        """Of the run's time limit, counted from its first claim; a clock set back cannot prolong it."""
+        state = self.journal.state
+        limit = state.request.timeout_s if state.request else 0.0
+        if state.started_at is None:
+            return limit
+        gone = (self._means.clock() - state.started_at).total_seconds()
+        return min(limit, max(0.0, limit - gone))
+
+
+EMPTY_ANSWER: Final = Failure(
+    type="empty-answer",
+    message="The model answered with neither text nor a tool call.",
+    retryable=True,
+)
+
+
+def memory_of(state: RunState, upcoming: int) -> dict[str, Any]:
+    """The working memory: the conversation as references into the log, and notes."""
+    messages = [{"seq": turn.seq, "kind": turn.kind} for turn in state.turns]
+    if upcoming:
+        messages.append({"seq": state.next_seq, "kind": "agent-response"})
+    return {"messages": messages, "notes": {}}

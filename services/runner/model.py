@@ -1,0 +1,85 @@
+"""A model call as the runner sees it, whoever answers it. Pure: no client, no network."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pydantic import JsonValue
+
+from shared.errors import StudioError
+from shared.steps import Attempt, Failure, ModelCall, RequestedToolCall, Usage
+
+JsonObject = Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True)
+class ModelRequest:
+    """One chat completion: messages and tools in the provider's JSON form, parameters that are set."""
+
+    model: str
+    messages: Sequence[JsonObject]
+    tools: Sequence[JsonObject] = ()
+    parameters: JsonObject = field(default_factory=dict)
+
+    def hash(self) -> str:
+        """sha256 over the canonical JSON of the request: equal requests, equal hashes."""
+        body = {"model": self.model, "messages": self.messages, "tools": self.tools, **self.parameters}
+        text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ModelReply:
+    """The assistant's message and what is known of the call. `tool_calls` keep the model's raw text."""
+
+    answered: str
+    content: str = ""
+    reasoning: str | None = None
+    tool_calls: tuple[RequestedToolCall, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+    finish_reason: str | None = None
+    latency_ms: int = 0
+    time_to_first_token_ms: int | None = None
+    attempts: tuple[Attempt, ...] = ()
+    provider_request_id: str | None = None
+
+    def call(self, request: ModelRequest) -> ModelCall:
+        return ModelCall(
+            asked=request.model,
+            answered=self.answered,
+            request_hash=request.hash(),
+            usage=self.usage,
+            finish_reason=self.finish_reason,
+            latency_ms=self.latency_ms,
+            time_to_first_token_ms=self.time_to_first_token_ms,
+            attempts=self.attempts,
+            provider_request_id=self.provider_request_id,
+        )
+
+
+class ModelFailed(StudioError):
+    """The model gave no answer; `failure` is what the run ends with."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class Live(Protocol):
+    """Where a model call tells what is going on right now. Must not block and must not raise."""
+
+    def started(self, model: str) -> None: ...
+
+    def delta(self, text: str) -> None: ...
+
+    def retrying(self, attempt: Attempt) -> None: ...
+
+
+class Model(Protocol):
+    """Answers chat completions."""
+
+    async def complete(self, request: ModelRequest, live: Live) -> ModelReply:
+        """Raises ModelFailed once there is no point in another try."""
+        ...

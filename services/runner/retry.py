@@ -1,0 +1,87 @@
+"""Which failures of the model are worth another try, and how long to wait before it."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from tenacity import RetryCallState, wait_random_exponential
+
+from shared.steps import Failure
+
+RETRYABLE_STATUSES: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+CONTEXT_TOO_LONG: Final = re.compile(r"context|too (?:long|large|many tokens)|maximum.*tokens", re.IGNORECASE)
+DETAIL_LIMIT: Final = 500
+
+
+class Stumble(Exception):
+    """One failed try: `status` is the HTTP status, None when no (whole) answer came."""
+
+    def __init__(self, status: int | None, detail: str, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail[:DETAIL_LIMIT]
+        self.retry_after_s = retry_after_s
+
+    @property
+    def is_retryable(self) -> bool:
+        return self.status is None or self.status in RETRYABLE_STATUSES
+
+    def failure(self, tries: int) -> Failure:
+        """What a run ends with when this was the last try."""
+        after = f" (after {tries} tries)" if tries > 1 else ""
+        return Failure(
+            type=self._type(),
+            message=f"The model call failed{after}: {self._label()}: {self.detail}",
+            retryable=self.is_retryable,
+        )
+
+    def _label(self) -> str:
+        return f"HTTP {self.status}" if self.status is not None else "no answer"
+
+    def _type(self) -> str:
+        match self.status:
+            case None:
+                return "model-unavailable"
+            case 400 | 413 | 422 if CONTEXT_TOO_LONG.search(self.detail):
+                return "context-too-long"
+            case 401 | 403:
+                return "model-unauthorized"
+            case 404:
+                return "model-not-found"
+            case 429:
+                return "rate-limited"
+            case status if status < 500:
+                return "model-rejected"
+        return "model-unavailable"
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the server asked to wait, from either form of Retry-After."""
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass  # not seconds; then it must be a date
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+class wait_as_told(wait_random_exponential):  # noqa: N801 - named like the strategies it stands beside
+    """Exponential backoff with jitter, but at least what Retry-After says, up to `longest` seconds."""
+
+    def __init__(self, shortest: float, longest: float) -> None:
+        super().__init__(multiplier=max(shortest, 0.001), max=longest, min=shortest)
+        self._longest = longest
+
+    def __call__(self, retry_state: RetryCallState) -> float:
+        wait = super().__call__(retry_state)
+        error = retry_state.outcome.exception() if retry_state.outcome else None
+        told = error.retry_after_s if isinstance(error, Stumble) else None
+        return min(max(wait, told or 0.0), self._longest)

@@ -1,0 +1,102 @@
+"""What a tool is: its name, its parameters, its effect on the world, and how it is executed.
+
+In here: the class that every tool subclasses, and the error it raises. Not in here: how a call is checked,
+bounded and measured (`calling`), or how tools are found (`discovery`).
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from services.runner.tools.settings import ToolSettings
+from shared.steps import Effect
+
+KIB = 1024
+
+
+@dataclass(frozen=True)
+class ToolContext:
+    """For whom a call is made. A repeated call carries the same `idempotency_key` as the first."""
+
+    project: str
+    run_id: str
+    session_id: str | None
+    call_id: str
+    idempotency_key: str
+
+
+class ToolError(Exception):
+    """The call failed; the message tells the model what was wrong and what would be right."""
+
+    reason: ClassVar[str] = "tool"
+
+
+class ToolParameters(BaseModel):
+    """The arguments of a tool: frozen, and unknown ones are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+P = TypeVar("P", bound=BaseModel)
+
+
+class BaseTool(ABC, Generic[P]):
+    """One tool. `output_limit` is in bytes of UTF-8; a longer result is cut and marked."""
+
+    name: ClassVar[str]
+    display_name: ClassVar[str]
+    description: ClassVar[str]
+    icon: ClassVar[str]
+    effect: ClassVar[Effect]
+    Parameters: ClassVar[type[BaseModel]]
+    needs_approval: ClassVar[bool] = False
+    timeout_s: ClassVar[float] = 30.0
+    output_limit: ClassVar[int] = 64 * KIB
+
+    @classmethod
+    def from_settings(cls, settings: ToolSettings) -> Self:
+        """Make the tool; the ones that need settings override this."""
+        return cls()
+
+    @abstractmethod
+    async def execute(self, arguments: P, context: ToolContext) -> JsonValue:
+        """Do the work. Raises ToolError with words for the model; all else counts as the tool's own fault."""
+
+    def effect_of(self, arguments: P) -> Effect:
+        """The effect of this very call; `effect` is the strongest that any call has."""
+        return self.effect
+
+    @classmethod
+    def parameters_schema(cls) -> dict[str, Any]:
+        """JSON Schema of the arguments, without the generated titles that only cost tokens."""
+        schema = cls.Parameters.model_json_schema(schema_generator=_ForModels)
+        schema.pop("title", None)
+        schema.pop("description", None)
+        return schema
+
+    @classmethod
+    def schema(cls) -> dict[str, Any]:
+        """The tool in the form that chat completions take."""
+        function = {
+            "name": cls.name,
+            "description": cls.description,
+            "parameters": cls.parameters_schema(),
+        }
+        return {"type": "function", "function": function}
+
+
+class _ForModels(GenerateJsonSchema):
+    """Short, and an argument that may be left out is not also offered as null."""
+
+    def field_title_should_be_set(self, schema: object) -> bool:
+        return False
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        inner = schema["schema"]
+        if schema.get("default", ...) is None:
+            return self.generate_inner(inner["schema"] if inner["type"] == "nullable" else inner)
+        return super().default_schema(schema)

@@ -1,0 +1,1 @@
+"""How a call of a tool is checked, run, bounded and measured."""

@@ -1,0 +1,1 @@
+"""Asking the Hugging Face Hub through its official client, within bounds."""

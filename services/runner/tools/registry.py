@@ -1,0 +1,118 @@
+"""The tools by name: what they are, whether a call is right, and the call itself with an outcome always."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, JsonValue
+
+from services.runner.tools import discovery
+from services.runner.tools.base import BaseTool, ToolContext, ToolError
+from services.runner.tools.calling.arguments import parse
+from services.runner.tools.calling.execution import crashed, execute
+from services.runner.tools.calling.metrics import TOOL_ERRORS, TOOL_SECONDS
+from services.runner.tools.calling.output import Output, bounded
+from services.runner.tools.settings import ToolSettings
+from shared.steps import Effect
+
+
+@dataclass(frozen=True)
+class ToolOutcome:
+    """How a call ended; `units` is what pricing may count: requests, characters of the result."""
+
+    status: Literal["ok", "error"]
+    result: JsonValue
+    latency_ms: int
+    units: dict[str, float]
+
+
+class UnknownToolError(ToolError):
+    reason: ClassVar[str] = "unknown"
+
+
+class ToolRegistry:
+    def __init__(self, tools: Mapping[str, BaseTool[Any]]) -> None:
+        self._tools = dict(tools)
+
+    @classmethod
+    def discover(cls, settings: ToolSettings) -> Self:
+        """Every tool that is installed. Raises ToolDiscoveryError that names the one that is broken."""
+        return cls(discovery.discover(settings))
+
+    def get(self, name: str) -> BaseTool[Any] | None:
+        return self._tools.get(name)
+
+    def names(self) -> list[str]:
+        return list(self._tools)
+
+    def catalog(self) -> list[dict[str, JsonValue]]:
+        return [_describe(tool) for tool in self._tools.values()]
+
+    def check(self, name: str, arguments: object) -> str | None:
+        """None when the call may be made, else what to tell the model."""
+        try:
+            self._parse(name, arguments)
+        except ToolError as error:
+            return str(error)
+        return None
+
+    def effect_of(self, name: str, arguments: object) -> Effect:
+        """The effect of this very call. Raises ToolError where `check` would have told words."""
+        tool, parsed = self._parse(name, arguments)
+        try:
+            return tool.effect_of(parsed)
+        except Exception as error:
+            raise crashed(name, error) from error
+
+    async def call(self, name: str, arguments: dict[str, JsonValue], context: ToolContext) -> ToolOutcome:
+        """Check, run, bound and measure one call. Raises nothing but CancelledError."""
+        started = time.perf_counter()
+        label = name if name in self._tools else "unknown"
+        try:
+            output = await self._run(name, arguments, context)
+        except ToolError as error:
+            TOOL_ERRORS.labels(label, error.reason).inc()
+            return _outcome("error", label, bounded(str(error), 8192), started)
+        return _outcome("ok", label, output, started)
+
+    async def _run(self, name: str, arguments: object, context: ToolContext) -> Output:
+        tool, parsed = self._parse(name, arguments)
+        result = await execute(tool, parsed, context)
+        try:
+            return bounded(result, tool.output_limit)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise crashed(name, error, context) from error
+
+    def _parse(self, name: str, arguments: object) -> tuple[BaseTool[Any], BaseModel]:
+        tool = self._tools.get(name)
+        if tool is None:
+            raise UnknownToolError(
+                f"There is no tool {name[:80]!r}. The tools are: {', '.join(self._tools)}."
+            )
+        try:
+            return tool, parse(tool, arguments)
+        except ToolError:
+            raise
+        except Exception as error:
+            raise crashed(name, error) from error
+
+
+def _outcome(status: Literal["ok", "error"], label: str, output: Output, started: float) -> ToolOutcome:
+    seconds = time.perf_counter() - started
+    TOOL_SECONDS.labels(label, status).observe(seconds)
+    units = {"requests": 1.0, "characters": float(output.characters)}
+    return ToolOutcome(status, output.value, round(seconds * 1000), units)
+
+
+def _describe(tool: BaseTool[Any]) -> dict[str, JsonValue]:
+    return {
+        "name": tool.name,
+        "display_name": tool.display_name,
+        "description": tool.description,
+        "icon": tool.icon,
+        "effect": tool.effect.value,
+        "needs_approval": tool.needs_approval,
+        "parameters": tool.parameters_schema(),
+        "timeout_s": tool.timeout_s,
+    }

@@ -1,0 +1,64 @@
+"""Settings of the built-in tools, read from the environment under the names of the fields in capitals."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, HttpUrl, SecretStr, TypeAdapter, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from services.runner.tools.web.addresses import Server, parse_server
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+class ToolSettings(BaseSettings):
+    """An empty value counts as not set; a wrong one ends the start with the name of the setting."""
+
+    model_config = SettingsConfigDict(frozen=True, env_ignore_empty=True, extra="ignore")
+
+    workspace_dir: Path = Field(
+        default=Path(".studio/workspace"), description="Where file_io keeps a folder per session."
+    )
+    file_io_max_file_bytes: int = Field(default=1 * MIB, ge=1, le=64 * MIB, description="Largest file.")
+    file_io_max_total_bytes: int = Field(default=16 * MIB, ge=1, description="Largest workspace.")
+    file_io_max_files: int = Field(
+        default=500, ge=1, le=10_000, description="Most files and folders of a workspace."
+    )
+
+    http_fetch_allow: Annotated[frozenset[Server], NoDecode] = Field(
+        default=frozenset(),
+        description="Servers that http_fetch may reach though not public: host:port, comma separated.",
+    )
+    http_fetch_max_bytes: int = Field(
+        default=1 * MIB,
+        ge=1 * KIB,
+        le=16 * MIB,
+        description="Most bytes read of a page, after decompression.",
+    )
+    http_fetch_timeout_s: float = Field(
+        default=20.0, gt=0, le=25, description="Longest time for a page, redirects included, in seconds."
+    )
+
+    hf_token: SecretStr | None = Field(
+        default=None, description="Token for the Hugging Face Hub; none is fine."
+    )
+    hf_endpoint: str = Field(default="https://huggingface.co", description="The Hub, or a mirror of it.")
+
+    def secrets(self) -> tuple[str, ...]:
+        """The values that must be redacted wherever they turn up."""
+        return (self.hf_token.get_secret_value(),) if self.hf_token else ()
+
+    @field_validator("http_fetch_allow", mode="before")
+    @classmethod
+    def _split_servers(cls, value: object) -> object:
+        """`wiki.intranet:80,[fd00::1]:8080`: each host and port exactly as in the URL."""
+        if isinstance(value, str):
+            return frozenset(parse_server(part) for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("hf_endpoint")
+    @classmethod
+    def _plain_url(cls, value: str) -> str:
+        TypeAdapter(HttpUrl).validate_python(value)
+        return value.rstrip("/")

@@ -1,0 +1,1 @@
+"""Reaching public servers and nothing else: addresses, guarded connections, bounded bodies, pages as text."""

@@ -1,0 +1,224 @@
+"""Takes jobs from the queue and drives their runs, a bounded number at once."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from prometheus_client import Counter, Gauge, Histogram
+
+from services.runner.journal import Fenced, Journal
+from services.runner.live import LiveFeed
+from services.runner.loop import HandedBack, Means, RunLoop
+from shared.bodies import BodyMissing
+from shared.consumer import Puller
+from shared.dead_letters import DeadLetters
+from shared.errors import Conflict, Permanent, Unavailable
+from shared.run_log import LogRead, RunKey, RunLog
+from shared.run_state import LogGap
+from shared.scrub import Scrubber
+from shared.service import Runtime
+from shared.steps import Failure, MemorySnapshot, RunFinished, RunStatus, Totals, Undecodable, decode_steps
+
+log = structlog.get_logger(__name__)
+
+ACTIVE: Final = Gauge("studio_active_runs", "Runs that this runner is driving.")
+RUNS: Final = Counter("studio_runs_total", "Runs that left this runner, by how.", ["outcome"])
+RUN_SECONDS: Final = Histogram("studio_run_seconds", "Time from a run's claim to its end here.")
+RETRY_DELAY_S: Final = 1.0
+
+
+@dataclass
+class _Active:
+    """A run in hand: the delivery that stands for it and its loop once it is claimed."""
+
+    message: Msg
+    task: asyncio.Task[None]
+    loop: RunLoop | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    concurrency: int
+    max_attempts: int
+    ack_wait_s: float
+    drain_s: float
+
+
+class Worker:
+    """One runner process. Every run in hand is kept alive by heartbeats until it is acknowledged."""
+
+    def __init__(
+        self, runtime: Runtime, puller: Puller, run_log: RunLog, means: Means, limits: Limits
+    ) -> None:
+        self._client = runtime.client
+        self._scrubber: Scrubber = runtime.scrubber
+        self._puller = puller
+        self._log = run_log
+        self._means = means
+        self._limits = limits
+        self._letters = DeadLetters(runtime.client, "runner")
+        self._active: dict[str, _Active] = {}
+        self._freed = asyncio.Event()
+        self.runner = f"{runtime.name}-{run_log.writer}"
+
+    async def take_jobs(self) -> None:
+        """Until cancelled: one task for each job, never more than the limit."""
+        self._resize()
+        while True:
+            self._freed.clear()
+            free = self._limits.concurrency - len(self._active)
+            if free <= 0:
+                await self._freed.wait()
+                continue
+            for message in await self._puller.take(free):
+                self._accept(message)
+            self._resize()
+
+    async def keep_alive(self) -> None:
+        """Until cancelled: tell the broker that the runs in hand are being worked on."""
+        while True:
+            await asyncio.sleep(self._limits.ack_wait_s / 4)
+            for active in list(self._active.values()):
+                try:
+                    await active.message.in_progress()
+                except (NatsError, OSError) as error:
+                    log.info("no heartbeat sent", error=str(error))
+                    break
+
+    def nudge(self, run_id: str) -> None:
+        """Someone appended to the log of this run: if it is ours, look at it now."""
+        active = self._active.get(run_id)
+        if active is not None and active.loop is not None:
+            active.loop.interrupt()
+
+    async def drain(self) -> None:
+        """Let every run finish its current step, then hand it back; bounded."""
+        for active in self._active.values():
+            if active.loop is not None:
+                active.loop.hand_back()
+        tasks = [active.task for active in self._active.values()]
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=self._limits.drain_s)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+    def _resize(self) -> None:
+        ACTIVE.set(len(self._active))
+        self._puller.resize(max(self._limits.concurrency - len(self._active), 0))
+
+    def _accept(self, message: Msg) -> None:
+        run_id = message.subject.rpartition(".")[2]
+        if (known := self._active.get(run_id)) is not None:
+            known.message = message  # the broker missed our heartbeats; this delivery replaces the other
+            return
+        task = asyncio.create_task(self._work(run_id, message), name=f"run {run_id}")
+        self._active[run_id] = _Active(message, task)
+
+    async def _work(self, run_id: str, message: Msg) -> None:
+        started = asyncio.get_running_loop().time()
+        structlog.contextvars.bind_contextvars(run_id=run_id)
+        outcome = "failed"
+        try:
+            outcome = await self._outcome(run_id, message)
+        except asyncio.CancelledError:
+            outcome = "handed-back"
+            await self._settle(run_id, delay=0.1)
+        except Exception:
+            # A fault of ours: the run stays in the queue, and the count of its claims bounds the tries.
+            log.exception("run broke off")
+            await self._settle(run_id, delay=RETRY_DELAY_S)
+        finally:
+            self._active.pop(run_id, None)
+            self._freed.set()
+            self._resize()
+            RUNS.labels(outcome).inc()
+            RUN_SECONDS.observe(asyncio.get_running_loop().time() - started)
+
+    async def _outcome(self, run_id: str, message: Msg) -> str:
+        key = RunKey(message.subject.split(".")[2], run_id)
+        try:
+            journal = Journal(
+                self._log,
+                key,
+                await self._read(key, message),
+                clock=self._means.clock,
+                on_failure=lambda: self.nudge(run_id),
+            )
+            await self._drive(run_id, journal)
+        except HandedBack:
+            await self._settle(run_id, delay=0.1)
+            return "handed-back"
+        except (Fenced, Conflict) as error:
+            log.info("run left to its other runner", reason=str(error))
+            await self._settle(run_id, delay=self._limits.ack_wait_s)
+            return "fenced"
+        except Unavailable as error:
+            log.warning("run delayed", error=str(error))
+            await self._settle(run_id, delay=RETRY_DELAY_S)
+            return "delayed"
+        except (Undecodable, LogGap, Permanent, BodyMissing) as error:
+            await self._bury(message, error)
+            return "buried"
+        await self._settle(run_id)
+        return "finished"
+
+    async def _read(self, key: RunKey, message: Msg) -> LogRead:
+        """A first delivery has no log yet, which the first append proves; others are read whole."""
+        if message.metadata.num_delivered == 1 and b'"$body"' not in message.data:
+            return LogRead(tuple(decode_steps(message.data)), 0)
+        return await self._log.read(key, fresh=True)
+
+    async def _drive(self, run_id: str, journal: Journal) -> None:
+        if journal.state.finished or journal.state.deleted:
+            return
+        redelivered = journal.state.next_seq > 1
+        journal.claim(self.runner)
+        if redelivered:
+            await journal.commit()  # another runner may still be at it: be sure before anything is paid
+        if journal.attempt > self._limits.max_attempts:
+            await self._refuse(journal)
+            return
+        loop = RunLoop(journal, self._means, LiveFeed(self._client, journal.key, self._scrubber))
+        if (active := self._active.get(run_id)) is not None:
+            active.loop = loop
+        try:
+            await loop.drive()
+        finally:
+            journal.abandon()
+
+    async def _refuse(self, journal: Journal) -> None:
+        failure = Failure(
+            type="too-many-attempts",
+            message=f"The run was claimed {journal.attempt - 1} times and never came to its end.",
+        )
+        journal.record(
+            (MemorySnapshot, {"memory": {"messages": [], "notes": {}}}),
+            (RunFinished, {"status": RunStatus.FAILED, "error": failure, "totals": Totals()}),
+        )
+        await journal.commit()
+
+    async def _settle(self, run_id: str, *, delay: float | None = None) -> None:
+        """Acknowledge the job, or give it back to be delivered again after the delay."""
+        active = self._active.get(run_id)
+        if active is None:
+            return
+        try:
+            if delay is None:
+                await active.message.ack()
+            else:
+                await active.message.nak(delay=delay)
+        except (NatsError, OSError) as error:
+            log.info("job not settled, the broker will redeliver it", error=str(error))
+
+    async def _bury(self, message: Msg, error: Exception) -> None:
+        log.error("job is unusable", error=str(error))
+        try:
+            await self._letters.add(message, message.data, "unusable", str(error))
+            await message.term()
+        except (Unavailable, NatsError, OSError) as failure:
+            log.warning("dead letter not stored, the job will come again", error=str(failure))
