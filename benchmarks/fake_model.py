@@ -1,7 +1,10 @@
-"""A model that answers at once, in the runner's own process: what is left is the cost of the engine.
+"""Models in the runner's own process, so that what is measured is the engine and not a provider.
 
-It asks for the calculator three times, one call a round, and answers in the fourth.
+Run as runners: `benchmarks.fake_model:make_app` (answers at once) and `…:make_streaming_app`.
 """
+
+import asyncio
+import time
 
 from faststream.asgi import AsgiFastStream
 
@@ -10,9 +13,13 @@ from services.runner.model import Live, ModelReply, ModelRequest
 from shared.steps import RequestedToolCall, Usage
 
 TOOL_ROUNDS = 3
+STREAM_TOKENS = 20
+STREAM_PACE_S = 0.05
 
 
 class InstantModel:
+    """Asks for the calculator three times, one call a round, and answers in the fourth."""
+
     async def complete(self, request: ModelRequest, live: Live) -> ModelReply:
         done = sum(message["role"] == "tool" for message in request.messages)
         usage = Usage(input=200 + 50 * done, output=30)
@@ -32,5 +39,27 @@ class InstantModel:
         )
 
 
+class StreamingModel:
+    """Each token is the time at which the provider would have sent it."""
+
+    async def complete(self, request: ModelRequest, live: Live) -> ModelReply:
+        await asyncio.sleep(0.3)
+        tokens = []
+        for _ in range(STREAM_TOKENS):
+            tokens.append(f"{time.time():.6f} ")
+            live.delta(tokens[-1])
+            await asyncio.sleep(STREAM_PACE_S)
+        return ModelReply(
+            request.model,
+            content="".join(tokens),
+            usage=Usage(input=200, output=STREAM_TOKENS),
+            finish_reason="stop",
+        )
+
+
 def make_app() -> AsgiFastStream:
     return make_runner(InstantModel())
+
+
+def make_streaming_app() -> AsgiFastStream:
+    return make_runner(StreamingModel())
