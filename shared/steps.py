@@ -161,11 +161,15 @@ class ToolSpec(Fact):
 
 
 class Failure(Fact):
-    """Why a run failed: `type` for programs, `message` for people, `retryable`: a new try may succeed."""
+    """Why a run failed: `type` for programs, `message` for people, `retryable`: a new try may succeed.
+
+    `attempts` are the failed tries of the model call that ended the run.
+    """
 
     type: str
     message: str
     retryable: bool = False
+    attempts: tuple[Attempt, ...] = ()
 
 
 class Totals(Fact):

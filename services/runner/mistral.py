@@ -59,7 +59,7 @@ class MistralModel:
         try:
             listed = await self._client.models.list_async(timeout_ms=10_000)
         except Exception as error:
-            raise ModelFailed(_stumble(error).failure(1)) from error
+            raise ModelFailed(_stumble(error).failure()) from error
         cards = [card for card in listed.data or [] if isinstance(card, BaseModelCard | FTModelCard)]
         return sorted({name for card in cards for name in (card.id, *(card.aliases or []))})
 
@@ -80,7 +80,7 @@ class MistralModel:
         except Stumble as error:
             CALLS.labels("failed").observe(monotonic() - started)
             TRIES.labels(str(error.status)).inc()
-            raise ModelFailed(error.failure(len(attempts) + 1)) from error
+            raise ModelFailed(error.failure(attempts)) from error
         CALLS.labels("answered").observe(monotonic() - started)
         return _reply(reply, request, started, tuple(attempts))
 
@@ -188,8 +188,7 @@ def _noting(attempts: list[Attempt], live: Live) -> Callable[[RetryCallState], N
     def note(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, Stumble):
-            wait_s = round(state.upcoming_sleep, 3)
-            attempts.append(Attempt(status=error.status, error=error.detail, wait_s=wait_s))
+            attempts.append(error.attempt(round(state.upcoming_sleep, 3)))
             TRIES.labels(str(error.status)).inc()
             live.retrying(attempts[-1])
 

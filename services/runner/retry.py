@@ -1,14 +1,14 @@
 """Which failures of the model are worth another try, and how long to wait before it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 from tenacity import RetryCallState, wait_random_exponential
 
-from shared.steps import Failure
+from shared.steps import Attempt, Failure
 
 RETRYABLE_STATUSES: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 CONTEXT_TOO_LONG: Final = re.compile(r"context|too (?:long|large|many tokens)|maximum.*tokens", re.IGNORECASE)
@@ -28,13 +28,17 @@ class Stumble(Exception):
     def is_retryable(self) -> bool:
         return self.status is None or self.status in RETRYABLE_STATUSES
 
-    def failure(self, tries: int) -> Failure:
-        """What a run ends with when this was the last try."""
-        after = f" (after {tries} tries)" if tries > 1 else ""
+    def attempt(self, wait_s: float = 0.0) -> Attempt:
+        return Attempt(status=self.status, error=self.detail, wait_s=wait_s)
+
+    def failure(self, before: Sequence[Attempt] = ()) -> Failure:
+        """What a run ends with when this was the last try after those `before` it."""
+        after = f" (after {len(before) + 1} tries)" if before else ""
         return Failure(
             type=self._type(),
             message=f"The model call failed{after}: {self._label()}: {self.detail}",
             retryable=self.is_retryable,
+            attempts=(*before, self.attempt()),
         )
 
     def _label(self) -> str:
