@@ -49,5 +49,6 @@ def configure_logging(service: str, level: str, scrubber: Scrubber) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for name in ("httpx", "httpx2"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # they log every URL
     logging.getLogger("nats").setLevel(logging.CRITICAL)  # its errors come to us as exceptions and metrics

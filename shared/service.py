@@ -7,7 +7,7 @@ application, uses `running` and `operations` directly. Both are the same machine
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -88,9 +88,14 @@ Parts = Callable[[Runtime], AbstractAsyncContextManager[None]]
 
 
 @asynccontextmanager
-async def running(name: str, settings: ServiceSettings, broker: NatsBroker) -> AsyncIterator[Runtime]:
-    """Connect and watch; everything is stopped in reverse order when the block ends."""
-    scrubber = Scrubber(settings.secrets(), settings.redact_patterns)
+async def running(
+    name: str, settings: ServiceSettings, broker: NatsBroker, *, secrets: Sequence[str] = ()
+) -> AsyncIterator[Runtime]:
+    """Connect and watch; everything is stopped in reverse order when the block ends.
+
+    `secrets` are values to be redacted besides those of the settings.
+    """
+    scrubber = Scrubber((*settings.secrets(), *secrets), settings.redact_patterns)
     configure_logging(name, settings.log_level, scrubber)
     await broker.connect()
     runtime = Runtime(name, broker, scrubber)
@@ -105,14 +110,16 @@ async def running(name: str, settings: ServiceSettings, broker: NatsBroker) -> A
         log.info("service stops")
 
 
-def make_service(name: str, settings: ServiceSettings, parts: Parts) -> AsgiFastStream:
+def make_service(
+    name: str, settings: ServiceSettings, parts: Parts, *, secrets: Sequence[str] = ()
+) -> AsgiFastStream:
     """A service as an ASGI application: `parts` is entered once the broker is connected."""
     broker = make_broker(name, settings.nats_url)
     holder: list[Runtime] = []
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
-        async with running(name, settings, broker) as runtime, parts(runtime):
+        async with running(name, settings, broker, secrets=secrets) as runtime, parts(runtime):
             holder.append(runtime)
             yield
             runtime.stopping.set()

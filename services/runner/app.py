@@ -25,7 +25,8 @@ from shared.steps import now
 def make_app(model: Model | None = None) -> AsgiFastStream:
     """The runner; `model` replaces the provider (benchmarks and tests)."""
     settings = Settings()
-    tools = ToolRegistry.discover(ToolSettings())
+    tool_settings = ToolSettings()
+    tools = ToolRegistry.discover(tool_settings)
     provider = MistralModel(settings)
     means = Means(model or provider, tools, now)
     limits = Limits(
@@ -63,4 +64,4 @@ def make_app(model: Model | None = None) -> AsgiFastStream:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    return make_service("runner", settings, parts)
+    return make_service("runner", settings, parts, secrets=tool_settings.secrets())

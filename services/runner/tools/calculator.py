@@ -20,7 +20,7 @@ from shared.steps import Effect
 
 Operation = Literal["add", "subtract", "multiply", "divide", "power"]
 LARGEST = 1000
-WHOLE_DIGITS, BROKEN_DIGITS = LARGEST, 50
+WHOLE_DIGITS, FRACTION_DIGITS = LARGEST, 50
 EXACT_SHOWN, ROUNDED_SHOWN = 28, 16
 FORMS = {
     "add": "{x} + {y} = {result}",
@@ -74,7 +74,7 @@ def calculate(operation: Operation, x: Decimal, y: Decimal) -> str:
     """The result as text. Raises ToolError where there is none, or none of bearable size."""
     whole = x == x.to_integral_value() and y == y.to_integral_value()
     arithmetic = Context(
-        prec=WHOLE_DIGITS if whole else BROKEN_DIGITS,
+        prec=WHOLE_DIGITS if whole else FRACTION_DIGITS,
         Emax=LARGEST - 1,
         Emin=1 - LARGEST,
         traps=[DivisionByZero, InvalidOperation, Overflow, Underflow],
@@ -97,9 +97,7 @@ def _why(operation: Operation, x: Decimal, y: Decimal, error: DecimalException) 
         return f"The result is 10^{LARGEST} or larger, more than this calculator shows; use smaller numbers."
     if isinstance(error, Underflow):
         return f"The result is closer to 0 than 10^-{LARGEST}; use larger numbers."
-    return (
-        "A negative number to a broken power has no real result; x must not be negative or y must be whole."
-    )
+    return "A negative number to a fractional power has no real result; x must be positive or y whole."
 
 
 def show(number: Decimal, digits: int = EXACT_SHOWN) -> str:
