@@ -45,7 +45,7 @@ def configure_logging(service: str, level: str, scrubber: Scrubber) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "nats"):
+    for name in ("uvicorn", "uvicorn.error", "nats"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True

@@ -12,6 +12,7 @@ from shared.steps import Attempt, Failure
 
 RETRYABLE_STATUSES: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 CONTEXT_TOO_LONG: Final = re.compile(r"context|too (?:long|large|many tokens)|maximum.*tokens", re.IGNORECASE)
+UNKNOWN_MODEL: Final = re.compile(r"(?:invalid|unknown) model|model .*not (?:found|exist)", re.IGNORECASE)
 DETAIL_LIMIT: Final = 500
 
 
@@ -52,6 +53,8 @@ class Stumble(Exception):
                 return "context-too-long"
             case 401 | 403:
                 return "model-unauthorized"
+            case 400 | 422 if UNKNOWN_MODEL.search(self.detail):
+                return "model-not-found"
             case 404:
                 return "model-not-found"
             case 429:

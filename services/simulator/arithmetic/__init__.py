@@ -1,0 +1,1 @@
+"""Spoken and written arithmetic: text → expressions → values. Pure, no model behaviour in here."""

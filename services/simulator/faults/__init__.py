@@ -1,0 +1,1 @@
+"""Faults on demand: what can go wrong (`fault`), when it does (`ledger`)."""
