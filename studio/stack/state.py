@@ -1,0 +1,116 @@
+"""What a stack knows about itself, kept in `state.json` for other commands and for the next start.
+
+No secret is in it. It is written after every change, by replacing the file.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+ProcessStatus: TypeAlias = Literal[
+    "waiting", "starting", "ready", "done", "restarting", "failed", "stopping", "stopped"
+]
+StackStatus: TypeAlias = Literal["starting", "ready", "stopping"]
+
+
+@dataclass(frozen=True)
+class ProcessState:
+    """One process. `created` with `pid` tells it from a later process with the same number."""
+
+    name: str
+    kind: Literal["server", "setup", "service"]
+    log: str
+    status: ProcessStatus = "waiting"
+    pid: int = 0
+    created: float = 0.0
+    port: int = 0
+    restarts: int = 0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class StackState:
+    """The whole stack. Times are seconds since the epoch."""
+
+    folder: str
+    key_file: str
+    provider: str
+    provider_url: str
+    gateway_url: str
+    monitor_port: int
+    supervisor_pid: int
+    supervisor_created: float
+    started_at: float
+    status: StackStatus = "starting"
+    notes: tuple[str, ...] = ()
+    processes: tuple[ProcessState, ...] = ()
+
+    def process(self, name: str) -> ProcessState:
+        """The process of that name; raises KeyError."""
+        for process in self.processes:
+            if process.name == name:
+                return process
+        raise KeyError(name)
+
+
+def write_state(file: Path, state: StackState) -> None:
+    """Replace the file, so that a reader sees the old state or the new one."""
+    temporary = file.with_suffix(".new")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+        json.dump(asdict(state), stream, indent=1)
+    temporary.replace(file)
+
+
+def read_state(file: Path) -> StackState | None:
+    """The recorded state; None when there is none, or one that this version cannot read."""
+    try:
+        raw: dict[str, Any] = json.loads(file.read_text())
+        processes = tuple(ProcessState(**each) for each in raw.pop("processes"))
+        return StackState(**{**raw, "notes": tuple(raw["notes"])}, processes=processes)
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+class Board:
+    """The state while the stack runs: changed by several threads, written to the file, told to a listener."""
+
+    def __init__(self, file: Path, state: StackState, listener: Callable[[StackState], None]) -> None:
+        self._file = file
+        self._state = state
+        self._listener = listener
+        self._lock = threading.Lock()
+        write_state(file, state)
+        listener(state)
+
+    @property
+    def state(self) -> StackState:
+        return self._state
+
+    def change(self, **changes: Any) -> None:
+        """Change fields of the stack itself."""
+        with self._lock:
+            self._publish(replace(self._state, **changes))
+
+    def change_process(self, name: str, **changes: Any) -> None:
+        """Change fields of one process."""
+        with self._lock:
+            processes = tuple(
+                replace(each, **changes) if each.name == name else each for each in self._state.processes
+            )
+            self._publish(replace(self._state, processes=processes))
+
+    def _publish(self, state: StackState) -> None:
+        if state == self._state:
+            return
+        self._state = state
+        try:
+            write_state(self._file, state)
+        except OSError as error:
+            # A full disk must not end the supervision; the note is shown where the stack runs.
+            note = f"cannot write {self._file}: {error.strerror}"
+            self._state = replace(state, notes=(*(each for each in state.notes if each != note), note))
+        self._listener(self._state)

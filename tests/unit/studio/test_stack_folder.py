@@ -1,0 +1,168 @@
+"""The data folder: one owner at a time, secrets for the owner only, a state that never blocks a start."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from studio.stack.errors import AlreadyRunning, StackError
+from studio.stack.folder import DataFolder, FolderLock
+from studio.stack.graph import Node, run_graph
+from studio.stack.state import Board, ProcessState, StackState, read_state, write_state
+
+STATE = StackState(
+    folder="/data",
+    key_file="/data/api-key",
+    provider="simulator",
+    provider_url="",
+    gateway_url="http://127.0.0.1:8000",
+    monitor_port=8222,
+    supervisor_pid=1,
+    supervisor_created=1.5,
+    started_at=2.5,
+    notes=("a note",),
+    processes=(
+        ProcessState("nats", "server", "/data/nats.log"),
+        ProcessState("cost", "service", "/data/cost.log"),
+    ),
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> DataFolder:
+    made = DataFolder.at(tmp_path / "studio")
+    made.prepare()
+    return made
+
+
+def test_only_one_has_the_folder(folder: DataFolder) -> None:
+    lock, other = FolderLock(folder), FolderLock(folder)
+    assert lock.owner() == 0
+    lock.acquire()
+    with pytest.raises(AlreadyRunning, match="already running in"):
+        other.acquire()
+    assert other.owner() == os.getpid()
+    lock.release()
+    other.acquire()
+    other.release()
+    assert lock.owner() == 0
+
+
+def test_asking_for_the_owner_never_keeps_anyone_from_taking_the_lock(folder: DataFolder) -> None:
+    lock, asked = FolderLock(folder), threading.Event()
+
+    def ask() -> None:
+        while not asked.is_set():
+            FolderLock(folder).owner()
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    try:
+        for _ in range(300):
+            lock.acquire()
+            lock.release()
+    finally:
+        asked.set()
+        asker.join()
+
+
+def test_the_lock_of_a_killed_owner_is_free(folder: DataFolder) -> None:
+    script = (
+        "import os, sys; from pathlib import Path; from studio.stack.folder import DataFolder, FolderLock; "
+        "FolderLock(DataFolder(Path(sys.argv[1]))).acquire(); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(folder.root)], timeout=30, check=False)
+    assert done.returncode == -9
+    lock = FolderLock(folder)
+    assert lock.owner() == 0
+    lock.acquire()
+    lock.release()
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StackError, match="cannot write the data folder"):
+        DataFolder.at(tmp_path / "file" / "studio").prepare()
+
+
+def test_others_may_pass_the_folder_and_read_nothing(folder: DataFolder) -> None:
+    folder.pepper()
+    assert folder.root.stat().st_mode & 0o777 == 0o711
+    for path in folder.root.iterdir():
+        assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_state_is_read_as_it_was_written(folder: DataFolder) -> None:
+    write_state(folder.state_file, STATE)
+    assert read_state(folder.state_file) == STATE
+    assert folder.state_file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"processes": [{"name": "x"}]}', '"text"', "null"])
+def test_a_state_that_cannot_be_read_counts_as_none(folder: DataFolder, content: str) -> None:
+    folder.state_file.write_text(content)
+    assert read_state(folder.state_file) is None
+
+
+def test_every_change_is_written_and_told_once(folder: DataFolder) -> None:
+    told: list[StackState] = []
+    board = Board(folder.state_file, STATE, told.append)
+    board.change_process("cost", status="ready", pid=7)
+    board.change_process("cost", status="ready", pid=7)
+    board.change(status="ready")
+    assert [(state.status, state.process("cost").pid) for state in told] == [
+        ("starting", 0),
+        ("starting", 7),
+        ("ready", 7),
+    ]
+    assert read_state(folder.state_file) == told[-1] == board.state
+    assert json.loads(folder.state_file.read_text())["processes"][0]["name"] == "nats"
+
+
+def test_actions_run_after_those_they_wait_for() -> None:
+    order: list[str] = []
+    nodes = [
+        Node("a", (), lambda: order.append("a")),
+        Node("b", ("a",), lambda: order.append("b")),
+        Node("c", ("a", "b"), lambda: order.append("c")),
+    ]
+    run_graph(nodes, on_failure=lambda: order.append("failed"))
+    assert order == ["a", "b", "c"]
+
+
+def test_what_waits_for_a_failed_action_does_not_run() -> None:
+    order: list[str] = []
+
+    def fail() -> None:
+        raise StackError("no")
+
+    with pytest.raises(StackError, match="no"):
+        run_graph(
+            [Node("a", (), fail), Node("b", ("a",), lambda: order.append("b"))],
+            on_failure=lambda: order.append("failed"),
+        )
+    assert order == ["failed"]
+
+
+def test_a_lock_whose_file_names_nobody_alive_is_an_error_not_a_wrong_pid(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studio.stack.folder.OWNER_S", 0.05)
+    lock = FolderLock(folder)
+    lock.acquire()
+    folder.lock_file.write_text(f"{os.getpid()} 12.5\n")
+    with pytest.raises(StackError, match="names no process that lives"):
+        lock.owner()
+    lock.release()
+
+
+def test_a_state_that_cannot_be_written_is_noted_and_kept(folder: DataFolder) -> None:
+    board = Board(folder.state_file, STATE, lambda _: None)
+    folder.state_file.with_suffix(".new").mkdir()
+    board.change_process("cost", status="ready")
+    assert board.state.process("cost").status == "ready"
+    assert board.state.notes[-1] == f"cannot write {folder.state_file}: Is a directory"

@@ -1,0 +1,117 @@
+"""The embedded NATS server: durable over crashes, bounded, on the loopback address only."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import nats
+import psutil
+import pytest
+
+from studio.stack import nats as nats_module
+from studio.stack.errors import StackError, StartError
+from studio.stack.health import ask
+from studio.stack.nats import NatsServer
+from studio.stack.ports import LOOPBACK, free_port
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[NatsServer]:
+    with NatsServer(tmp_path / "nats") as running:
+        yield running
+
+
+async def _publish(server: NatsServer, count: int) -> int:
+    client = await nats.connect(server.url)
+    try:
+        stream = client.jetstream()
+        await stream.add_stream(name="T", subjects=["t.>"])
+        for number in range(count):
+            await stream.publish(f"t.{number}", b"x")
+        return (await stream.stream_info("T")).state.messages
+    finally:
+        await client.close()
+
+
+async def test_acknowledged_messages_survive_kill_and_restart_on_the_same_port(server: NatsServer) -> None:
+    assert await _publish(server, 20) == 20
+    port, pid = server.port, server.pid
+    server.kill()
+    assert not server.running
+    server.start()
+    assert (server.port, server.running) == (port, True)
+    assert server.pid != pid
+    assert await _publish(server, 1) == 21
+    server.restart()
+    assert await _publish(server, 1) == 22
+
+
+def test_acknowledged_means_on_disk_and_the_store_is_bounded(server: NatsServer) -> None:
+    answer = ask(server.monitor_port, "/varz").body
+    assert '"sync_always": true' in answer
+    assert '"max_storage": 10737418240' in answer
+    assert '"max_payload": 1048576' in answer
+
+
+def test_it_listens_on_the_loopback_address_only(server: NatsServer) -> None:
+    listening = [each for each in psutil.Process(server.pid).net_connections() if each.status == "LISTEN"]
+    assert {each.laddr.port for each in listening} == {server.port, server.monitor_port}
+    assert {each.laddr.ip for each in listening} == {LOOPBACK}
+
+
+def test_starting_a_running_server_changes_nothing(server: NatsServer) -> None:
+    pid = server.pid
+    server.start()
+    assert server.pid == pid
+
+
+def test_extra_configuration_overrides_the_base(tmp_path: Path) -> None:
+    with NatsServer(tmp_path, extra_config="max_payload: 2MB") as server:
+        assert '"max_payload": 2097152' in ask(server.monitor_port, "/varz").body
+
+
+def test_a_port_lost_before_the_start_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server((LOOPBACK, 0)) as other:
+        offered = [other.getsockname()[1], free_port()]
+        monkeypatch.setattr(nats_module, "free_port", lambda: offered.pop(0) if offered else free_port())
+        with NatsServer(tmp_path) as server:
+            assert server.port != other.getsockname()[1]
+            assert server.healthy()
+
+
+def test_a_fixed_port_that_is_taken_is_an_error_with_the_servers_words(tmp_path: Path) -> None:
+    with socket.create_server((LOOPBACK, 0)) as other:
+        server = NatsServer(tmp_path, port=other.getsockname()[1], monitor_port=free_port())
+        with pytest.raises(StartError, match="address already in use"):
+            server.start()
+    assert not server.running
+
+
+def test_a_server_that_was_never_started_has_no_pid(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="was not started"):
+        _ = NatsServer(tmp_path).pid
+
+
+async def test_three_servers_form_a_cluster(tmp_path: Path) -> None:
+    ports = [free_port() for _ in range(3)]
+    routes = ", ".join(f"nats://{LOOPBACK}:{port}" for port in ports)
+    servers = [
+        NatsServer(
+            tmp_path / f"n{number}",
+            extra_config=f"server_name: n{number}\n"
+            f'cluster {{ name: test, listen: "{LOOPBACK}:{port}", routes: [{routes}] }}',
+        )
+        for number, port in enumerate(ports)
+    ]
+    try:
+        for server in servers:
+            server.start()
+        deadline = time.monotonic() + 20
+        while not all(server.healthy() for server in servers):
+            assert time.monotonic() < deadline, "no leader was elected"
+            await asyncio.sleep(0.05)
+    finally:
+        for server in servers:
+            server.stop()

@@ -1,0 +1,212 @@
+"""The supervisor over small stand-in services: order, restarts, stops, and what a kill leaves behind.
+
+Broker and database are real; the services behave as the table says, without doing anything.
+"""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from typer.testing import CliRunner
+
+from studio.commands.stack import app
+from studio.stack.errors import AlreadyRunning, StackError, StartError
+from studio.stack.folder import DataFolder, FolderLock
+from studio.stack.orphans import find_orphans
+from studio.stack.plan import Options
+from studio.stack.ports import LOOPBACK, free_port
+from studio.stack.processes import SERVICES, STEPS, SetupStep, Table
+from studio.stack.state import StackState
+from studio.stack.status import report
+from studio.stack.supervisor import Stack
+from studio.stack.watch import Backoff
+
+STAND_IN = """
+import os, sys
+from pathlib import Path
+
+async def application(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while (message := await receive())["type"] != "lifespan.shutdown":
+            await send({"type": "lifespan.startup.complete"})
+        return await send({"type": "lifespan.shutdown.complete"})
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"{}"})
+
+def make_app():
+    return application
+
+def make_broken():
+    raise SystemExit("the setting X is missing")
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text("the-key")
+"""
+READY_S = 40
+
+
+def options(folder: Path, broken: str = "", port: int | None = None) -> Options:
+    """Stand-ins for all services, in `folder`; `broken` names one that cannot start."""
+    (folder / "stand_in.py").write_text(STAND_IN)
+    factories = {broken: "stand_in:make_broken"}
+    services = tuple(
+        replace(each, port=free_port(), app=factories.get(each.name, "stand_in:make_app"))
+        for each in SERVICES
+    )
+    steps = tuple(replace(step, command=("stand_in", "{key_file}")) for step in STEPS)
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(folder), "UNRELATED_SECRET": "do-not-pass-on"}
+    return Options(port=port, environ=environ, table=Table(steps, services), backoff=Backoff(first_s=0.05))
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("stack")
+    with Stack(folder / "data", options(folder)) as running:
+        yield running
+
+
+def until(condition: Callable[[], bool], seconds: float = READY_S) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def pids_of(state: StackState) -> list[int]:
+    return [process.pid for process in state.processes if process.pid]
+
+
+def test_everything_is_ready_and_told(stack: Stack) -> None:
+    assert stack.ready
+    assert stack.api_key == "the-key"
+    assert {each.name: each.status for each in stack.state.processes} == {
+        **dict.fromkeys(("nats", "postgres", "simulator", "recorder", "cost", "runner", "gateway"), "ready"),
+        **dict.fromkeys(("migrations", "streams", "api-key"), "done"),
+    }
+    found = report(stack.folder)
+    assert (found.status, found.healthy, found.supervisor_pid) == ("ready", True, os.getpid())
+    assert found.gateway_url == stack.gateway_url
+    assert [each.name for each in found.processes if not each.healthy] == []
+
+
+def test_the_state_holds_no_secret(stack: Stack) -> None:
+    written = stack.folder.state_file.read_text() + report(stack.folder).as_json()
+    for secret in (stack.api_key, stack.folder.pepper(), (stack.folder.postgres / "password").read_text()):
+        assert secret not in written
+
+
+def test_a_child_gets_its_environment_and_nothing_else(stack: Stack) -> None:
+    environment = psutil.Process(stack.server("gateway").pid).environ()
+    assert environment["DATABASE_URL"] == stack.database_url
+    assert environment["NATS_URL"] == stack.nats_url
+    assert "UNRELATED_SECRET" not in environment
+    assert "MISTRAL_API_KEY" not in environment
+
+
+def test_a_child_does_not_hear_the_terminals_ctrl_c(stack: Stack) -> None:
+    for pid in pids_of(stack.state):
+        assert os.getsid(pid) == pid
+
+
+@pytest.mark.parametrize("name", ["runner", "nats", "postgres"])
+def test_a_killed_process_is_started_again_on_its_port(stack: Stack, name: str) -> None:
+    before = stack.state.process(name)
+    stack.server(name).kill()
+    until(lambda: stack.state.process(name).restarts == before.restarts + 1)
+    after = stack.state.process(name)
+    assert (after.status, after.port) == ("ready", before.port)
+    assert after.pid != before.pid
+    assert after.pid == stack.server(name).pid
+    assert f"{name} was killed by signal 9" in stack.folder.log("supervisor").read_text()
+
+
+def test_a_second_supervisor_in_the_folder_is_refused_and_disturbs_nothing(
+    stack: Stack, tmp_path: Path
+) -> None:
+    pids = pids_of(stack.state)
+    with pytest.raises(AlreadyRunning):
+        Stack(stack.folder.root, options(tmp_path)).start()
+    assert pids_of(stack.state) == pids
+    assert report(stack.folder).healthy
+
+
+def test_up_in_a_running_folder_says_where_it_is(stack: Stack) -> None:
+    result = CliRunner().invoke(app, ["up", "--folder", str(stack.folder.root)])
+    assert result.exit_code == 3
+    assert "already running" in result.output
+    assert stack.gateway_url in result.output
+
+
+def test_status_tells_people_and_scripts(stack: Stack) -> None:
+    arguments = ["status", "--folder", str(stack.folder.root)]
+    shown = CliRunner().invoke(app, arguments)
+    assert shown.exit_code == 0
+    assert "gateway" in shown.output
+    told = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).output)
+    assert told["gateway_url"] == stack.gateway_url
+    assert told["key_file"] == str(stack.folder.key_file)
+    assert told["provider"] == "simulator"
+    assert {process["name"] for process in told["processes"]} == {
+        *("nats", "postgres", "simulator", "recorder", "cost", "runner", "gateway")
+    }
+
+
+def test_logs_show_one_process_or_all(stack: Stack) -> None:
+    folder = ["--folder", str(stack.folder.root)]
+    assert "Uvicorn running" in CliRunner().invoke(app, ["logs", "gateway", *folder]).output
+    everything = CliRunner().invoke(app, ["logs", "-n", "500", *folder]).output
+    assert "gateway" in everything
+    assert "Server is ready" in everything
+    unknown = CliRunner().invoke(app, ["logs", "nonesuch", *folder])
+    assert unknown.exit_code == 1
+    assert "no process 'nonesuch'" in unknown.output
+
+
+def test_doctor_names_what_is_missing(stack: Stack) -> None:
+    result = CliRunner().invoke(app, ["doctor", "--folder", str(stack.folder.root)])
+    assert result.exit_code == 1
+    assert "gateway is healthy" in result.output
+    assert "the broker has no stream RUNS" in result.output
+
+
+def test_a_service_that_cannot_start_is_told_with_its_words_and_nothing_stays(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "data", options(tmp_path, broken="cost"))
+    with pytest.raises(StartError, match=r"cost ended with code 1\.\n(.*\n)*.*the setting X is missing"):
+        stack.start()
+    assert find_orphans(stack.folder) == []
+    assert not stack.folder.state_file.exists()
+    assert FolderLock(stack.folder).owner() == 0
+
+
+def test_a_set_up_step_that_fails_is_told_with_its_words(tmp_path: Path) -> None:
+    chosen = options(tmp_path)
+    failing = SetupStep("migrations", ("stand_in", "/nowhere/file"), ("DATABASE_URL",), ("postgres",))
+    table = replace(chosen.table, steps=(failing, *chosen.table.steps[1:]))
+    with pytest.raises(StackError, match="migrations failed with code 1") as raised:
+        Stack(tmp_path / "data", replace(chosen, table=table)).start()
+    assert "No such file or directory: '/nowhere/file'" in str(raised.value)
+    assert find_orphans(DataFolder.at(tmp_path / "data")) == []
+
+
+def test_a_port_lost_during_the_start_is_replaced(tmp_path: Path) -> None:
+    chosen = options(tmp_path)
+    others: list[socket.socket] = []
+
+    def take_the_runners_port(state: StackState) -> None:
+        if not others:
+            others.append(socket.create_server((LOOPBACK, state.process("runner").port)))
+
+    try:
+        with Stack(tmp_path / "data", chosen, take_the_runners_port) as stack:
+            taken = others[0].getsockname()[1]
+            assert stack.server("runner").port != taken
+            assert f"port {taken} is taken: runner listens on" in " ".join(stack.state.notes)
+    finally:
+        for other in others:
+            other.close()
