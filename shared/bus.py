@@ -38,6 +38,9 @@ BODIES_BUCKET: Final = "bodies"
 IDEMPOTENCY_BUCKET: Final = "idempotency"
 
 DAY_S: Final = 86_400
+KINDS_HEADER: Final = "Step-Kinds"
+"""Header of every message of the log: the kinds of its steps, comma separated."""
+
 MIB: Final = 1024 * 1024
 RETENTION_S: Final = 7 * DAY_S
 DEDUPLICATION_S: Final = 120

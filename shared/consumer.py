@@ -7,6 +7,7 @@ endless patience for what will pass, and the dead letters for what never will.
 
 import asyncio
 import json
+from collections import Counter as Counted
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from prometheus_client import Counter, Gauge, Histogram
 
+from shared.bus import KINDS_HEADER
 from shared.dead_letters import DeadLetters
 from shared.errors import Permanent, Unavailable
 from shared.steps import Step, Undecodable, decode_each, encode_step, now
@@ -175,17 +177,26 @@ Handler = Callable[[Sequence[Step]], Awaitable[None]]
 class StepConsumer:
     """Feeds batches of steps to a handler that writes them in one transaction, idempotently.
 
+    With `only`, messages without a step of these kinds are acknowledged unread.
+
     The handler raises Unavailable for what will pass (the batch is tried again, for ever) and anything
     else for what will not (the batch is halved until the culprit is alone and goes to the dead letters).
     """
 
     def __init__(
-        self, puller: Puller, handler: Handler, dead_letters: DeadLetters, *, most_messages: int = 500
+        self,
+        puller: Puller,
+        handler: Handler,
+        dead_letters: DeadLetters,
+        *,
+        most_messages: int = 500,
+        only: frozenset[str] | None = None,
     ) -> None:
         self._puller = puller
         self._handler = handler
         self._dead_letters = dead_letters
         self._most = most_messages
+        self._only = only
         self._task: asyncio.Task[None] | None = None
         self._busy = False
         self._stopping = False
@@ -236,6 +247,8 @@ class StepConsumer:
     async def _decode(self, messages: Sequence[Msg]) -> list[_Item]:
         items: list[_Item] = []
         for message in messages:
+            if not self._is_wanted(message):
+                continue
             try:
                 steps, broken = decode_each(message.data)
             except Undecodable as error:
@@ -245,6 +258,11 @@ class StepConsumer:
             for part in broken:
                 await self._bury(message, json.dumps([part.raw]).encode(), "undecodable", part.error)
         return items
+
+    def _is_wanted(self, message: Msg) -> bool:
+        """The header names the kinds of steps, so that others' messages need not be parsed."""
+        kinds = (message.headers or {}).get(KINDS_HEADER)
+        return self._only is None or kinds is None or not self._only.isdisjoint(kinds.split(","))
 
     async def _handle(self, items: Sequence[_Item]) -> None:
         """Hand over all items; halve them on a failure that is not going to pass."""
@@ -315,7 +333,7 @@ class StepConsumer:
         name = self._puller.consumer
         BATCHES.labels(name).observe(seconds)
         PENDING.labels(name).set(messages[-1].metadata.num_pending)
-        for item in items:
-            STEPS.labels(name, item.step.kind).inc()
+        for kind, count in Counted(item.step.kind for item in items).items():
+            STEPS.labels(name, kind).inc(count)
         if items:
             LAG.labels(name).observe((now() - min(item.step.at for item in items)).total_seconds())

@@ -24,7 +24,7 @@ from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 from pydantic import JsonValue
 
 from shared.bodies import BodyStore
-from shared.bus import RUNS, jetstream, job_subject, log_subject
+from shared.bus import KINDS_HEADER, RUNS, jetstream, job_subject, log_subject
 from shared.errors import Conflict, Permanent, Unavailable
 from shared.scrub import Scrubber
 from shared.steps import BodyRef, Step, decode_step, decode_steps
@@ -35,7 +35,6 @@ INLINE_LIMIT: Final = 64 * 1024
 MESSAGE_LIMIT: Final = 768 * 1024  # of the server's 1 MiB, which counts the headers too
 READ_BATCH: Final = 256
 READ_TIMEOUT_S: Final = 5.0
-KINDS_HEADER: Final = "Step-Kinds"
 
 WRONG_LAST_SEQUENCE: Final = frozenset({10071, 10164})
 STREAM_FULL: Final = frozenset({10047, 10077, 10122})

@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -66,12 +66,17 @@ class Runtime:
 
     @asynccontextmanager
     async def consuming(
-        self, durable: Durable, handler: Handler, *, most_messages: int = 500
+        self,
+        durable: Durable,
+        handler: Handler,
+        *,
+        most_messages: int = 500,
+        only: frozenset[str] | None = None,
     ) -> AsyncIterator[StepConsumer]:
-        """Feed the handler from a durable consumer while the block runs."""
+        """Feed the handler from a durable consumer while the block runs (see StepConsumer)."""
         async with Puller(self.client, durable.stream, durable.name, limit=2 * most_messages) as puller:
             letters = DeadLetters(self.client, durable.name)
-            consumer = StepConsumer(puller, handler, letters, most_messages=most_messages)
+            consumer = StepConsumer(puller, handler, letters, most_messages=most_messages, only=only)
             self.checks[f"consumer {durable.name}"] = consumer.check
             self.keep(consumer.start())
             try:
@@ -117,19 +122,28 @@ def make_service(
     broker = make_broker(name, settings.nats_url)
     holder: list[Runtime] = []
 
+    entered = AsyncExitStack()
+
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
-        async with running(name, settings, broker, secrets=secrets) as runtime, parts(runtime):
+        async with entered:
+            runtime = await entered.enter_async_context(running(name, settings, broker, secrets=secrets))
+            await entered.enter_async_context(parts(runtime))
             holder.append(runtime)
             yield
-            runtime.stopping.set()
-            holder.clear()
+
+    async def leave() -> None:
+        """Before FastStream closes the broker: what is under way is finished and acknowledged over it."""
+        holder[0].stopping.set()
+        holder.clear()
+        await entered.aclose()
 
     routes = operations(lambda: holder[0] if holder else None)
     return AsgiFastStream(
         broker,
         asgi_routes=[(path, request_response(handler)) for path, handler in routes.items()],
         lifespan=lifespan,
+        on_shutdown=[leave],
         logger=None,
         asyncapi_path="/asyncapi",
     )
