@@ -1,0 +1,79 @@
+"""AgentOps Studio: the `studio` command, the embedded stack, the demo, and the Python client.
+
+What the client offers is imported from here: `from studio import Studio`. It is loaded when first asked
+for, so that the parts that do not need it start without it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shared.errors import StudioError
+    from shared.steps import BodyRef, Message, RunStatus, Step
+    from studio.client.asynchronous import AsyncStudio
+    from studio.client.errors import (
+        ApiError,
+        BadAnswer,
+        Busy,
+        Conflict,
+        FieldError,
+        Invalid,
+        NoServer,
+        NotFound,
+        RunFailed,
+        StillRunning,
+        Unauthorized,
+        Unavailable,
+        Unreachable,
+        Unsendable,
+    )
+    from studio.client.events import Delta, Event, ModelCallStarted, Retrying
+    from studio.client.models import Accepted, ChatReply, ModelList, Run, RunSummary, Tool
+    from studio.client.retries import RetryPolicy
+    from studio.client.sync import Studio
+
+__all__ = [
+    "Accepted",
+    "ApiError",
+    "AsyncStudio",
+    "BadAnswer",
+    "BodyRef",
+    "Busy",
+    "ChatReply",
+    "Conflict",
+    "Delta",
+    "Event",
+    "FieldError",
+    "Invalid",
+    "Message",
+    "ModelCallStarted",
+    "ModelList",
+    "NoServer",
+    "NotFound",
+    "RetryPolicy",
+    "Retrying",
+    "Run",
+    "RunFailed",
+    "RunStatus",
+    "RunSummary",
+    "Step",
+    "StillRunning",
+    "Studio",
+    "StudioError",
+    "Tool",
+    "Unauthorized",
+    "Unavailable",
+    "Unreachable",
+    "Unsendable",
+]
+
+_MODULES = ("sync", "asynchronous", "errors", "events", "models", "retries")
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        places = (*(f"studio.client.{module}" for module in _MODULES), "shared.steps")
+        for module in map(import_module, places):
+            if hasattr(module, name):
+                return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,47 @@
+"""The `studio` command: which commands there are and where each is.
+
+A command's module is loaded when the command is used, so that none waits for what another needs.
+"""
+
+import sys
+from importlib import import_module
+from typing import Any, Final
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_group
+
+COMMANDS: Final = {
+    **dict.fromkeys(("up", "down", "status", "logs", "doctor"), "studio.commands.stack"),
+    **dict.fromkeys(("run", "runs", "show", "cancel", "delete"), "studio.commands.runs"),
+    "demo": "studio.commands.demo",
+}
+
+
+class LazyGroup(TyperGroup):
+    """Finds its commands in the table above."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        # For a name that is not there all are loaded, since the nearest ones are suggested.
+        for name in [cmd_name] if cmd_name in COMMANDS else COMMANDS:
+            if name not in self.commands:
+                self.commands.update(get_group(import_module(COMMANDS[name]).app).commands)
+        return self.commands.get(cmd_name)
+
+
+app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_show_locals=False)
+
+
+@app.callback()
+def studio() -> None:
+    """AgentOps Studio: run agents durably, watch every step, know what it cost."""
+    for stream in (sys.stdout, sys.stderr):
+        # What a model writes may hold characters that this terminal cannot show.
+        getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,1 @@
+"""The Python client of the HTTP API. Its names are imported from `studio`, for instance `studio.Studio`."""

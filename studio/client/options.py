@@ -1,0 +1,86 @@
+"""What a run may be given beside its prompt, and how the API is told. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, TypedDict, cast
+from uuid import uuid4
+
+from pydantic import JsonValue
+
+from shared.steps import Message, RunStatus
+
+PARAMETERS: Final = ("temperature", "top_p", "max_tokens", "random_seed")
+
+
+class RunOptions(TypedDict, total=False):
+    """Each may be left out; None counts as left out. The server checks them and says what would be right.
+
+    `temperature` to `random_seed` are the model's parameters, `messages` an earlier conversation, `tools`
+    the names of those it may use (default: all of the agent's), `timeout_s` the most seconds that it runs.
+    Runs of one `session_id` share a workspace; by `user_id` and `group` runs are found again. What is sent
+    twice with one `idempotency_key` is done once; without it, each call has a key of its own.
+    """
+
+    agent: str | None
+    model: str | None
+    instructions: str | None
+    messages: Sequence[Message]
+    temperature: float | None
+    top_p: float | None
+    max_tokens: int | None
+    random_seed: int | None
+    tools: Sequence[str] | None
+    session_id: str | None
+    user_id: str | None
+    group: str | None
+    metadata: Mapping[str, JsonValue]
+    max_rounds: int | None
+    timeout_s: float | None
+    idempotency_key: str | None
+
+
+class ChatOptions(TypedDict, total=False):
+    """As in RunOptions."""
+
+    model: str | None
+    session_id: str | None
+    idempotency_key: str | None
+
+
+class RunFilters(TypedDict, total=False):
+    """Which runs to list: those for which all that is given holds."""
+
+    status: RunStatus | str | None
+    agent: str | None
+    model: str | None
+    session_id: str | None
+    user_id: str | None
+    group: str | None
+
+
+def run_body(prompt: str, options: RunOptions) -> dict[str, JsonValue]:
+    """The body of POST /api/runs."""
+    given = _given(options)
+    parameters = {name: given.pop(name) for name in PARAMETERS if name in given}
+    if "messages" in given:
+        given["messages"] = [message.model_dump(mode="json") for message in options["messages"]]
+    body = {"prompt": prompt, **given, **({"parameters": parameters} if parameters else {})}
+    return cast(dict[str, JsonValue], body)  # the options have JSON's types
+
+
+def chat_body(message: str, options: ChatOptions) -> dict[str, JsonValue]:
+    """The body of POST /api/chat."""
+    return cast(dict[str, JsonValue], {"message": message, **_given(options)})
+
+
+def once_header(options: RunOptions | ChatOptions) -> dict[str, str]:
+    """The header that makes a repeated request safe."""
+    return {"Idempotency-Key": options.get("idempotency_key") or uuid4().hex}
+
+
+def query_of(filters: RunFilters) -> dict[str, str]:
+    """The filters as query parameters."""
+    return {name: str(value) for name, value in filters.items() if value is not None}
+
+
+def _given(options: RunOptions | ChatOptions) -> dict[str, object]:
+    return {name: value for name, value in options.items() if value is not None and name != "idempotency_key"}

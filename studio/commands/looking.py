@@ -1,0 +1,47 @@
+"""Listing runs and showing one."""
+
+import sys
+from datetime import UTC, datetime
+
+from rich.text import Text
+
+from studio.client.options import RunFilters
+from studio.commands.connection import connected
+from studio.commands.reference import run_id_of
+from studio.terminal.output import notices, results, write_line
+from studio.terminal.runs_table import runs_table
+from studio.terminal.text import json_line
+from studio.terminal.timeline import run_view
+
+WIDE = 110
+
+
+def list_runs(filters: RunFilters, limit: int, *, as_json: bool) -> None:
+    """A table, or one line of JSON for each run."""
+    with connected() as studio:
+        found = studio.list(limit=limit, **filters)
+        if as_json:
+            for run in found:
+                write_line(json_line(run.model_dump_json()))
+            return
+        listed = list(found)
+    if not listed:
+        wanted = any(value is not None for value in filters.values())
+        notices().print("no run is like that" if wanted else 'no runs yet; `studio run "…"` starts one')
+        return
+    console, now = results(), datetime.now(UTC)
+    narrow = console.width < WIDE
+    console.print(runs_table(listed, now, short=sys.stdout.isatty(), narrow=narrow))
+
+
+def show_run(typed: str, *, as_json: bool) -> None:
+    """The run's timeline, or the run with its steps as one line of JSON."""
+    with connected() as studio:
+        run = studio.get(run_id_of(studio, typed))
+    if as_json:
+        write_line(json_line(run.model_dump_json()))
+        return
+    console = results()
+    console.print(run_view(run))
+    if not run.status.is_final and console.is_terminal:
+        console.print(Text(f"It goes on: `studio cancel {run.run_id[-8:]}` ends it.", "dim"))

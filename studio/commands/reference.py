@@ -1,0 +1,50 @@
+"""From what a person types for a run to its id."""
+
+import re
+from typing import Final
+
+from studio.client.errors import StudioError
+from studio.client.models import RunSummary
+from studio.client.sync import Studio
+from studio.terminal.text import one_line
+
+FULL: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+PART: Final = re.compile(r"[0-9a-f-]{1,36}")
+RECENT: Final = 500
+NAMED: Final = 5
+
+
+class NoSuchReference(StudioError):
+    """No run, or more than one, is meant by what was typed."""
+
+
+def run_id_of(studio: Studio, typed: str) -> str:
+    """A whole id stands for itself; a part must begin or end just one of the recent runs' ids.
+
+    Raises NoSuchReference.
+    """
+    part = typed.strip().lower()
+    if FULL.fullmatch(part):
+        return part
+    if not PART.fullmatch(part):
+        raise NoSuchReference(
+            f"{one_line(typed, 60)!r} is no part of a run's id; `studio runs` lists the runs"
+        )
+    found = [run for run in studio.list(limit=RECENT) if _is_meant(run, part)]
+    if len(found) == 1:
+        return found[0].run_id
+    if not found:
+        raise NoSuchReference(
+            f"no id of the last {RECENT} runs begins or ends with {part}; `studio runs` lists the runs"
+        )
+    raise NoSuchReference(_choice(part, found))
+
+
+def _is_meant(run: RunSummary, part: str) -> bool:
+    return run.run_id.startswith(part) or run.run_id.endswith(part)
+
+
+def _choice(part: str, found: list[RunSummary]) -> str:
+    lines = [f"  {run.run_id}  {one_line(run.prompt or '', 50)}" for run in found[:NAMED]]
+    more = [f"  and {len(found) - NAMED} more"] if len(found) > NAMED else []
+    return "\n".join([f"{len(found)} runs have an id that begins or ends with {part}:", *lines, *more])

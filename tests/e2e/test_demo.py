@@ -1,0 +1,92 @@
+"""The demo as a new user runs it, in an empty folder; and what it leaves behind: nothing."""
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from tests.e2e.embedded import environment, with_project
+
+ROW = re.compile(r"^\S.*? +completed +\d+ +[\d,]+ +\d\.\d{6} +[\d.]+ m?s$", re.MULTILINE)
+
+
+def demo(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "studio.demo", *arguments]
+
+
+def start_demo(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        demo(*arguments),
+        cwd=folder,
+        env=with_project(environment()),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def left_behind(folder: Path) -> list[str]:
+    """The command lines of processes that belong to a stack in the folder."""
+    return [" ".join(process.cmdline()) for process in psutil.process_iter() if _belongs(process, folder)]
+
+
+def _belongs(process: psutil.Process, folder: Path) -> bool:
+    try:
+        words = [*process.cmdline(), process.environ().get("STUDIO_STACK_FOLDER", "")]
+    except psutil.Error:
+        return False
+    return process.status() != psutil.STATUS_ZOMBIE and any(str(folder) in word for word in words)
+
+
+def test_demo_runs_three_prompts_and_ends_by_itself(tmp_path: Path) -> None:
+    with start_demo(tmp_path, "--once") as process:
+        output, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, output
+    assert "The model is simulated" in output
+    assert re.search(r"agent-response .*\b45\b", output)
+    assert output.count("retry  ") == 2
+    summary = output[output.index("prompt ") :]
+    assert len(ROW.findall(summary)) == 3
+    assert re.search(r"API docs +http://127\.0\.0\.1:\d+/docs", summary)
+    assert "\x1b" not in output
+    assert left_behind(tmp_path) == []
+
+
+def test_demo_stays_until_interrupted_and_others_may_use_its_stack(tmp_path: Path) -> None:
+    with start_demo(tmp_path) as first:
+        assert first.stdout is not None
+        seen = ""
+        while "until Ctrl-C" not in seen:
+            line = first.stdout.readline()
+            assert line, seen
+            seen += line
+        second = subprocess.run(
+            demo("--once"),
+            cwd=tmp_path,
+            env=with_project(environment()),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert first.poll() is None
+        first.send_signal(signal.SIGINT)
+        first.communicate(timeout=60)
+    assert (first.returncode, second.returncode) == (0, 0), second.stdout
+    assert len(ROW.findall(second.stdout)) == 3
+    assert "goes on; `studio down` stops it" in second.stdout
+    assert left_behind(tmp_path) == []
+
+
+def test_demo_that_is_interrupted_early_leaves_nothing(tmp_path: Path) -> None:
+    with start_demo(tmp_path) as process:
+        assert process.stdout is not None
+        while "nats" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert left_behind(tmp_path) == []

@@ -1,0 +1,36 @@
+"""The API against its own description: every documented request in many shapes, and what comes back."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from tests.support.fake_runner import running_fake_runner
+from tests.support.gateway import projecting, running_gateway
+
+
+async def test_no_request_of_the_description_gets_an_answer_that_is_not_in_it(
+    nats_url: str, database_url: str, tmp_path: Path
+) -> None:
+    async with (
+        running_gateway(nats_url, database_url) as gateway,
+        running_fake_runner(gateway.nats),
+        projecting(gateway.nats, gateway.database),
+    ):
+        arguments = (
+            *("--checks", "all", "--phases", "examples,coverage,fuzzing"),
+            *("--max-examples", "15", "--max-time", "30", "--seed", "1", "--generation-deterministic"),
+            *("--request-timeout", "10", "--no-color", "--no-shrink", "--continue-on-failure"),
+            *("--header", f"X-API-Key: {gateway.key}"),
+        )
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "schemathesis.cli", "run", f"{gateway.url}/openapi.json", *arguments),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd=tmp_path,
+        )
+        try:
+            output, _ = await asyncio.wait_for(process.communicate(), 100)
+        finally:
+            if process.returncode is None:
+                process.kill()
+        assert process.returncode == 0, output.decode()[-8000:]

@@ -1,0 +1,284 @@
+"""Runners as real processes on a real broker: takeovers, zombies, stops, cancels and a broker that dies."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.bus import RUNNER, RUNS, BusSettings, client_of, declare, jetstream, make_broker, nudge_subject
+from shared.errors import Conflict
+from shared.run_log import RunKey, RunLog
+from shared.run_state import fold
+from shared.scrub import Scrubber
+from shared.steps import AgentResponse, CancelRequested, RunClaimed, RunFinished, RunStatus, Step
+from studio.stack.nats import NatsServer
+from tests.support.processes import ServiceProcess, service
+from tests.support.runs import ALL_TOOLS
+from tests.support.steps import check_history, make, new_key, only, requested
+from tests.support.waiting import eventually
+
+FACTORY = "tests.support.runner_app:make_app"
+
+
+class Field:
+    """Runners on a broker, the runs that were sent to them, and what their models and tools noted."""
+
+    def __init__(self, url: str, log: RunLog, folder: Path, stack: AsyncExitStack) -> None:
+        self.url, self.log, self.folder, self._stack = url, log, folder, stack
+        self.notes_file = folder / "notes"
+        self.notes_file.touch()
+        self.runners: list[ServiceProcess] = []
+
+    async def runner(self, *, ready: bool = True, **environment: str) -> ServiceProcess:
+        given = {
+            "NATS_URL": self.url,
+            "MISTRAL_API_KEY": "not-used",
+            "MISTRAL_SERVER_URL": "http://127.0.0.1:9",
+            "RUN_ACK_WAIT_S": "2",
+            "TEST_NOTES": str(self.notes_file),
+            "WORKSPACE_DIR": str(self.folder / "workspace"),
+        }
+        log = self.folder / f"runner-{len(self.runners)}.log"
+        process = service(FACTORY, {**given, **environment}, log, ready=ready)
+        self.runners.append(await self._stack.enter_async_context(process))
+        return self.runners[-1]
+
+    async def send(self, *, timeout_s: float = 600.0, **plan: Any) -> RunKey:
+        key = new_key()
+        prompt = json.dumps({"name": key.run_id, **plan})
+        step = requested(key, prompt=prompt, tools=ALL_TOOLS, timeout_s=timeout_s, max_rounds=10)
+        await self.log.request(key, self.log.seal([step]), patience_s=30)
+        return key
+
+    async def steps(self, key: RunKey) -> tuple[Step, ...]:
+        return (await self.log.read(key, fresh=True)).steps
+
+    async def cancel(self, key: RunKey) -> None:
+        """As the gateway does it: append after what is there, again on conflict; then nudge."""
+        while True:
+            read = await self.log.read(key, fresh=True)
+            step = make(CancelRequested, key, fold(read.steps).next_seq, who="user")
+            try:
+                await self.log.append(key, self.log.seal([step]), read.sequence)
+            except Conflict:
+                continue
+            break
+        await self.log._client.publish(nudge_subject(key.project, key.run_id), b"")
+
+    async def finished(self, key: RunKey, *, within_s: float = 15.0) -> RunFinished:
+        async def end() -> RunFinished | None:
+            return next(iter(only(await self.steps(key), RunFinished)), None)
+
+        step: RunFinished = await eventually(end, within_s=within_s, every_s=0.05)
+        check_history(await self.steps(key))
+        return step
+
+    def notes(self, start: str) -> list[str]:
+        return [line for line in self.notes_file.read_text().splitlines() if line.startswith(start)]
+
+    async def acknowledged(self) -> bool:
+        info = await jetstream(self.log._client).consumer_info(RUNS, RUNNER.name)
+        return not info.num_pending and not info.num_ack_pending
+
+
+@asynccontextmanager
+async def field_at(url: str, folder: Path) -> AsyncIterator[Field]:
+    async with AsyncExitStack() as stack:
+        broker = await stack.enter_async_context(make_broker("gateway", url))
+        yield Field(url, RunLog(client_of(broker), Scrubber()), folder, stack)
+
+
+@pytest.fixture
+async def field(nats_url: str, tmp_path: Path) -> AsyncIterator[Field]:
+    async with field_at(nats_url, tmp_path) as made:
+        yield made
+
+
+async def test_two_runners_on_many_runs_write_one_log_each(field: Field) -> None:
+    await asyncio.gather(field.runner(), field.runner())
+    keys = [await field.send(tool="idempotent", rounds=2, calls=2) for _ in range(40)]
+    for key in keys:
+        assert (await field.finished(key)).status == RunStatus.COMPLETED
+    await eventually(field.acknowledged)
+    assert len(field.notes("act idempotent")) == 40 * 4
+    claims = [len(only(await field.steps(key), RunClaimed)) for key in keys]
+    assert claims == [1] * 40
+
+
+async def test_a_paused_runner_is_a_zombie_that_cannot_append(field: Field) -> None:
+    first = await field.runner()
+    key = await field.send(tool="irreversible", rounds=2, tool_s=1.5)
+    slow = await field.send(rounds=0, model_s=1.0)
+    await eventually(lambda: field.notes("act irreversible"))
+    first.signal(signal.SIGSTOP)
+    await field.runner()
+    assert (await field.finished(slow)).status == RunStatus.COMPLETED
+    end = await field.finished(key)
+    assert end.error is not None
+    assert end.error.type == "unknown-outcome"
+    before = await field.steps(key), await field.steps(slow)
+    first.signal(signal.SIGCONT)
+    await eventually(field.acknowledged)
+    await eventually(lambda: _idle(first))
+    assert (await field.steps(key), await field.steps(slow)) == before
+    assert len(field.notes("act irreversible")) == 1
+    assert first.child.poll() is None
+
+
+async def _idle(runner: ServiceProcess) -> bool:
+    return await runner.metric("studio_active_runs") == 0
+
+
+async def test_a_killed_runners_runs_are_finished_by_another(field: Field) -> None:
+    first = await field.runner()
+    keys = [await field.send(tool="idempotent", rounds=3, tool_s=0.2) for _ in range(5)]
+    await eventually(lambda: len(field.notes("act")) >= 7)
+    first.signal(signal.SIGKILL)
+    await field.runner()
+    for key in keys:
+        assert (await field.finished(key)).status == RunStatus.COMPLETED
+        acts = [line for line in field.notes("act") if key.run_id in line]
+        assert len(set(acts)) == 3
+        assert len(acts) <= 4, "at most the call in hand is repeated, under its own key"
+
+
+async def test_a_stopped_runner_hands_its_runs_back_and_another_finishes_them(field: Field) -> None:
+    first, second = await asyncio.gather(field.runner(), field.runner())
+    keys = [await field.send(tool="irreversible", rounds=3, tool_s=0.15, model_s=0.1) for _ in range(20)]
+    await eventually(lambda: len(field.notes("act")) >= 20)
+    await first.stop(within_s=10)
+    for key in keys:
+        end = await field.finished(key)
+        assert (end.status, end.error) == (RunStatus.COMPLETED, None)
+    acts = field.notes("act")
+    assert len(acts) == len(set(acts)) == 60
+    assert second.child.poll() is None
+
+
+async def test_a_stopping_runner_takes_no_more_jobs(field: Field) -> None:
+    first, second = await asyncio.gather(field.runner(), field.runner())
+    held = [await field.send(model_s=4.0) for _ in range(6)]
+    await eventually(lambda: len(field.notes("model")) == 6)
+    first.signal(signal.SIGTERM)
+    await asyncio.sleep(0.3)
+    keys = [await field.send(rounds=0) for _ in range(12)]
+    for key in keys:
+        await field.finished(key, within_s=1.5)  # less than the acknowledgement wait
+    for key in held:
+        assert (await field.finished(key)).status == RunStatus.COMPLETED
+    assert second.child.poll() is None
+
+
+Moment = Callable[[Field], Awaitable[RunKey]]
+
+
+async def _during_the_model(field: Field) -> RunKey:
+    await field.runner()
+    key = await field.send(model_s=30)
+    await eventually(lambda: field.notes("model"))
+    await field.cancel(key)
+    return key
+
+
+async def _during_a_tool(field: Field) -> RunKey:
+    await field.runner()
+    key = await field.send(tool="irreversible", rounds=1, tool_s=25)
+    await eventually(lambda: field.notes("act"))
+    await field.cancel(key)
+    return key
+
+
+async def _before_the_claim(field: Field) -> RunKey:
+    key = await field.send(model_s=30)
+    await field.cancel(key)
+    await field.runner()
+    return key
+
+
+async def _twice(field: Field) -> RunKey:
+    key = await _during_the_model(field)
+    await field.cancel(key)
+    return key
+
+
+@pytest.mark.parametrize("moment", [_during_the_model, _during_a_tool, _before_the_claim, _twice])
+async def test_a_cancelled_run_ends_once_and_soon(field: Field, moment: Moment) -> None:
+    key = await moment(field)
+    assert (await field.finished(key, within_s=4)).status == RunStatus.CANCELLED
+    await eventually(field.acknowledged)
+    assert only(await field.steps(key), AgentResponse) == []
+
+
+async def test_a_cancel_after_the_end_changes_nothing(field: Field) -> None:
+    await field.runner()
+    key = await field.send(rounds=0)
+    await field.finished(key)
+    await field.cancel(key)
+    await eventually(field.acknowledged)
+    assert (await field.finished(key)).status == RunStatus.COMPLETED
+
+
+async def test_cancels_at_any_moment_of_a_run_leave_one_end_each(field: Field) -> None:
+    await asyncio.gather(field.runner(), field.runner())
+
+    async def cancelled_after(seconds: float) -> RunKey:
+        key = await field.send(tool="idempotent", rounds=3, tool_s=0.03, model_s=0.05)
+        await asyncio.sleep(seconds)
+        await field.cancel(key)
+        return key
+
+    keys = await asyncio.gather(*(cancelled_after(0.012 * number) for number in range(40)))
+    ends = [(await field.finished(key)).status for key in keys]
+    assert set(ends) <= {RunStatus.COMPLETED, RunStatus.CANCELLED}
+    assert RunStatus.CANCELLED in ends
+    await eventually(field.acknowledged)
+
+
+async def test_a_run_over_its_time_fails_though_its_model_hangs(field: Field) -> None:
+    await field.runner()
+    key = await field.send(model_s=60, timeout_s=0.5)
+    end = await field.finished(key, within_s=5)
+    assert end.error is not None
+    assert end.error.type == "timeout"
+
+
+async def test_a_broker_that_dies_in_the_middle_of_200_runs_costs_none_of_them(tmp_path: Path) -> None:
+    with NatsServer(tmp_path / "nats") as server:
+        async with make_broker("setup", server.url) as broker:
+            await declare(jetstream(client_of(broker)), BusSettings(nats_url=server.url, run_ack_wait_s=2))
+        async with field_at(server.url, tmp_path) as field:
+            await asyncio.gather(field.runner(), field.runner())
+            keys = [
+                await field.send(tool="idempotent", rounds=2, model_s=0.3, tool_s=0.1) for _ in range(200)
+            ]
+            await eventually(lambda: len(field.notes("act")) >= 60)
+            await asyncio.to_thread(server.kill)
+            await asyncio.sleep(0.5)
+            await asyncio.to_thread(server.start)
+            await eventually(lambda: field.log._client.is_connected)
+            for key in keys:
+                assert (await field.finished(key, within_s=30)).status == RunStatus.COMPLETED
+            await eventually(field.acknowledged, within_s=10)
+
+
+async def test_a_run_whose_steps_fit_no_message_still_ends(field: Field) -> None:
+    """A model that asks for thousands of calls at once has not earned a run that never ends."""
+    await field.runner()
+    key = await field.send(tool="pure", rounds=1, calls=6000)
+    assert (await field.finished(key, within_s=8)).status == RunStatus.FAILED
+
+
+async def test_a_redelivered_job_of_a_finished_run_is_acknowledged_and_not_run_again(field: Field) -> None:
+    await field.runner()
+    key = await field.send(rounds=0)
+    await field.finished(key)
+    js = jetstream(field.log._client)
+    await js.delete_consumer(RUNS, RUNNER.name)
+    await declare(js, BusSettings(nats_url=field.url, run_ack_wait_s=2))
+    await eventually(field.acknowledged, within_s=12)
+    assert len(only(await field.steps(key), RunClaimed)) == 1

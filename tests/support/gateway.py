@@ -1,0 +1,106 @@
+"""A gateway on a loopback port, with what a test needs around it: a key, a client, a runner, the recorder."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from nats.aio.client import Client
+
+from services.cost.handlers import Accountant
+from services.cost.prices import PriceBook
+from services.gateway.app import make_app
+from services.gateway.keys import Keys
+from services.recorder.handlers import Recorder
+from shared.bodies import BodyStore
+from shared.bus import COST, RECORDER, client_of, make_broker
+from shared.consumer import Puller, StepConsumer
+from shared.database import Database
+from shared.dead_letters import DeadLetters
+from tests.support.waiting import eventually
+
+PEPPER = "a pepper for tests only"
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """`http` carries a key of the project `default`; `nats` is a connection of the test's own."""
+
+    url: str
+    key: str
+    http: httpx.AsyncClient
+    nats: Client
+    database: Database
+
+    async def key_for(self, project: str) -> str:
+        return (await Keys(self.database, PEPPER).make(project, "test")).text
+
+
+@asynccontextmanager
+async def running_gateway(
+    nats_url: str, database_url: str, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[Gateway]:
+    database = Database(database_url)
+    key = (await Keys(database, PEPPER).make("default", "test")).text
+    given = {"NATS_URL": nats_url, "DATABASE_URL": database_url, "API_KEY_PEPPER": PEPPER, **(environ or {})}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in given.items():
+            patch.setenv(name, value)
+        app = make_app()
+    async with serving(app) as url, make_broker("test-client", nats_url) as broker:
+        headers = {"Authorization": f"Bearer {key}"}
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30, limits=limits) as http:
+            yield Gateway(url, key, http, client_of(broker), database)
+    await database.close()
+
+
+@asynccontextmanager
+async def serving(app: FastAPI) -> AsyncIterator[str]:
+    """The application behind a real server in this event loop."""
+    # Named TCP, for otherwise the loop leaves Nagle's algorithm on and small answers wait for 40 ms.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(4096)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=5
+    )
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        await eventually(lambda: server.started or task.done())
+        if task.done():
+            await task
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await asyncio.wait_for(task, 20)
+        listener.close()
+
+
+@asynccontextmanager
+async def projecting(client: Client, database: Database) -> AsyncIterator[None]:
+    """The recorder's and the cost service's handlers, fed from the bus while the block runs."""
+    handlers = {
+        RECORDER: Recorder(database, BodyStore(client)).record,
+        COST: Accountant(database, PriceBook()).charge,
+    }
+    consumers: list[StepConsumer] = []
+    pullers = [Puller(client, durable.stream, durable.name, limit=1000) for durable in handlers]
+    try:
+        for puller, (durable, handler) in zip(pullers, handlers.items(), strict=True):
+            await puller.__aenter__()
+            consumer = StepConsumer(puller, handler, DeadLetters(client, durable.name))
+            consumer.start()
+            consumers.append(consumer)
+        yield
+    finally:
+        for consumer in consumers:
+            await consumer.stop()
+        for puller in pullers:
+            await puller.__aexit__(None, None, None)

@@ -1,0 +1,40 @@
+"""Which steps are charged, and for which model."""
+
+from services.cost.charges import BILLABLE, Charge, charges
+from services.cost.prices import NoQuote, PriceBook
+from shared.steps import AgentResponse, AgentThought, Usage
+from tests.support.steps import model_call, new_key, only
+from tests.unit.recorder.samples import deletion, whole_run
+
+BOOK = PriceBook()
+
+
+def test_every_answer_of_the_model_is_charged_once_and_nothing_else() -> None:
+    steps = whole_run(new_key("blue"), tools=2)
+    found = charges([*reversed(steps), deletion(steps), *steps], BOOK)
+    answers: list[AgentThought | AgentResponse] = [*only(steps, AgentThought), *only(steps, AgentResponse)]
+    assert {step.kind for step in answers} == BILLABLE
+    assert [charge.seq for charge in found] == [step.seq for step in answers]
+    assert [charge.usage for charge in found] == [step.model_call.usage for step in answers]
+    assert {(charge.project, charge.item, charge.kind) for charge in found} == {("blue", "model", "model")}
+
+
+def test_the_model_that_answered_is_charged() -> None:
+    [charge] = _charged(asked="mistral-large-latest", answered="mistral-large-2512")
+    assert charge.model == "mistral-large-2512"
+
+
+def test_without_an_answered_model_the_asked_one_is_charged() -> None:
+    [charge] = _charged(asked="mistral-large-latest", answered="")
+    assert charge.model == "mistral-large-latest"
+
+
+def test_an_unknown_model_is_charged_without_a_price() -> None:
+    [charge] = _charged(asked="mistral-large-latest", answered="somebody-elses")
+    assert isinstance(charge.quote, NoQuote)
+    assert charge.usage == Usage(input=10, output=5)
+
+
+def _charged(**fields: str) -> list[Charge]:
+    response = whole_run(new_key(), tools=0)[3]
+    return charges([response.model_copy(update={"model_call": model_call(**fields)})], BOOK)

@@ -1,0 +1,133 @@
+"""A crash at every await of the shell: whoever takes over brings the run to the same end."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.runner.tools.registry import ToolRegistry
+from shared.run_log import RunKey
+from shared.steps import Effect, RunStatus
+from tests.support.memory_log import MemoryLog
+from tests.support.memory_runner import Cluster, Hook, InFlight
+from tests.support.models import Answer, ScriptedModel
+from tests.support.steps import call, check_history, conversation, new_key, requested, tool_spec
+from tests.support.tools import World, counting_tools
+from tests.support.waiting import run_alone
+
+SAFE: Sequence[Answer] = [
+    [call("pure", call_id="call00001")],
+    [call("pure", call_id="call00002"), call("idempotent", call_id="call00003")],
+    [call("idempotent", '{"value": "no number"}', call_id="call00004")],
+    "The answer is 45.",
+]
+RISKY: Sequence[Answer] = [
+    [call("irreversible", call_id="call00001"), call("irreversible", call_id="call00002")],
+    [call("pure", call_id="call00003")],
+    "Done.",
+]
+MOST_POINTS = 80
+
+
+class Story:
+    """One run through as many processes as it takes, and what it left behind."""
+
+    def __init__(self, script: Sequence[Answer]) -> None:
+        self.world = World()
+        self.model = ScriptedModel(script)
+        self.cluster = Cluster(self.model, self._tools)
+        self.key = new_key()
+
+    def _tools(self, hook: Callable[[str], Hook]) -> ToolRegistry:
+        return counting_tools(self.world, before=hook("tool: act"), after=hook("tool: done"))
+
+    async def tell(self, crashes: list[tuple[int, InFlight]]) -> "Story":
+        specs = tuple(tool_spec(effect.value, effect) for effect in Effect)
+        door = MemoryLog(self.cluster.broker, "gateway")
+        await door.request(self.key, door.seal([requested(self.key, tools=specs)]))
+        assert await self.cluster.drive(self.key, crashes) == "ack"
+        self.steps = self.cluster.broker.steps(self.key)
+        self.state = check_history(self.steps)
+        return self
+
+    @property
+    def status(self) -> RunStatus:
+        assert self.state.finished is not None
+        return self.state.finished.status
+
+
+def told(script: Sequence[Answer], crashes: list[tuple[int, InFlight]]) -> Story:
+    return run_alone(Story(script).tell(crashes))
+
+
+def test_an_undisturbed_run_passes_every_kind_of_point() -> None:
+    story = told(SAFE, [])
+    assert story.status == RunStatus.COMPLETED
+    points = story.cluster.processes[0].points
+    assert {"append: send", "append: store", "append: answer", "model: ask", "tool: act"} <= set(points)
+    assert len(points) < MOST_POINTS
+    assert len(story.model.requests) == len(SAFE)
+
+
+@pytest.mark.parametrize("in_flight", list(InFlight))
+def test_a_crash_at_any_await_changes_nothing_about_the_result(in_flight: InFlight) -> None:
+    undisturbed = told(SAFE, [])
+    points = len(undisturbed.cluster.processes[0].points)
+    for dies_at in range(points):
+        story = told(SAFE, [(dies_at, in_flight)])
+        where = f"died at {dies_at}: {story.cluster.processes[0].points[-1]}"
+        assert story.status == RunStatus.COMPLETED, where
+        assert conversation(story.steps) == conversation(undisturbed.steps), where
+        assert story.state.usage == undisturbed.state.usage, where
+        keys = _keys(story.key)
+        assert set(story.world.of("pure")) == {keys[0], keys[1]}, where
+        assert set(story.world.of("idempotent")) == {keys[2]}, where
+        # The log may be one append behind the model: its answer and the call begun since are lost.
+        assert len(story.model.requests) <= len(SAFE) + 2, where
+
+
+@pytest.mark.parametrize("in_flight", list(InFlight))
+def test_an_irreversible_tool_never_acts_twice_wherever_the_runner_dies(in_flight: InFlight) -> None:
+    points = len(told(RISKY, []).cluster.processes[0].points)
+    endings = set()
+    for dies_at in range(points):
+        story = told(RISKY, [(dies_at, in_flight)])
+        acts = story.world.of("irreversible")
+        where = f"died at {dies_at}: {story.cluster.processes[0].points[-1]}"
+        assert len(acts) == len(set(acts)), f"{where}: {acts}"
+        if story.status == RunStatus.COMPLETED:
+            assert acts == list(_keys(story.key)[:2]), where
+            endings.add("completed")
+        else:
+            assert story.state.finished is not None
+            assert story.state.finished.error is not None
+            assert story.state.finished.error.type == "unknown-outcome", where
+            endings.add("unknown")
+    assert endings == {"completed", "unknown"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.sampled_from(list(InFlight))), max_size=6),
+    st.sampled_from([SAFE, RISKY]),
+)
+def test_crash_after_crash_still_ends_in_one_gap_free_log(
+    crashes: list[tuple[int, InFlight]], script: Sequence[Answer]
+) -> None:
+    story = told(script, crashes)
+    acts = story.world.of("irreversible")
+    assert len(acts) == len(set(acts))
+    if script is SAFE:
+        assert conversation(story.steps) == conversation(told(SAFE, []).steps)
+
+
+def test_a_run_that_kills_its_runners_fails_in_the_end() -> None:
+    story = told(SAFE, [(8, InFlight.LANDS)] * 12)
+    assert story.state.finished is not None
+    assert story.state.finished.error is not None
+    assert story.state.finished.error.type == "too-many-attempts"
+
+
+def _keys(key: RunKey) -> tuple[str, ...]:
+    return tuple(f"{key.run_id}:call0000{number}" for number in range(1, 5))

@@ -1,0 +1,57 @@
+"""What the demo asks and says, and how it takes Ctrl-C; the whole of it is run in the end-to-end tests."""
+
+import os
+import signal
+
+import pytest
+
+from studio.demo.prompts import prompts
+from studio.demo.show import provider_words
+from studio.demo.signals import SIGNALS, Interrupts
+
+
+def test_only_the_simulator_is_told_to_fail() -> None:
+    assert any("[[simulate: 429 x2]]" in prompt.text for prompt in prompts("simulator"))
+    for provider in ("mistral", "compatible server"):
+        asked = prompts(provider)
+        assert len(asked) == 3
+        assert not any("simulate" in prompt.text for prompt in asked)
+
+
+def test_first_prompt_is_the_one_that_is_promised() -> None:
+    assert prompts("mistral")[0].text == "What is 5 + 10, then multiply by 3?"
+
+
+@pytest.mark.parametrize(
+    ("provider", "says"),
+    [
+        ("simulator", "The model is simulated, at http://x. With MISTRAL_API_KEY"),
+        ("mistral", "The model is Mistral's, at http://x."),
+        ("compatible server", "The model is served at http://x, as MISTRAL_SERVER_URL says."),
+    ],
+)
+def test_provider_is_named(provider: str, says: str) -> None:
+    assert provider_words(provider, "http://x").startswith(says)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_first_signal_interrupts_and_later_ones_hurry(number: signal.Signals) -> None:
+    before = [signal.getsignal(each) for each in SIGNALS]
+    hurried: list[bool] = []
+    with Interrupts() as interrupts:
+        interrupts.hurry = lambda: hurried.append(True)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), signal.SIGINT)
+    assert hurried == [True, True]
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
+def test_clean_up_without_a_signal_is_not_interrupted_either() -> None:
+    hurried: list[bool] = []
+    with Interrupts() as interrupts:
+        interrupts.hurry = lambda: hurried.append(True)
+        interrupts.shield()
+        os.kill(os.getpid(), signal.SIGINT)
+    assert hurried == [True]
