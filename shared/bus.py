@@ -17,7 +17,6 @@ from nats.js.api import (
     ConsumerConfig,
     DiscardPolicy,
     KeyValueConfig,
-    ObjectStoreConfig,
     RePublish,
     RetentionPolicy,
     StorageType,
@@ -34,7 +33,7 @@ RUNS: Final = "RUNS"
 WORK: Final = "WORK"
 DEAD: Final = "DEAD"
 CATALOG: Final = "CATALOG"
-BODIES_BUCKET: Final = "bodies"
+BODIES: Final = "BODIES"
 IDEMPOTENCY_BUCKET: Final = "idempotency"
 
 DAY_S: Final = 86_400
@@ -73,6 +72,11 @@ def nudge_subject(project: str, run_id: str) -> str:
 def redo_subject(service: str, project: str, run_id: str) -> str:
     """A dead letter sent again, to the one service that gave it up."""
     return f"run.redo.{service}.{project}.{run_id}"
+
+
+def body_subject(project: str, sha256: str, part: str) -> str:
+    """A part of a value that was too large for a step."""
+    return f"body.{project}.{sha256}.{part}"
 
 
 def dead_subject(service: str, reason: str) -> str:
@@ -118,7 +122,7 @@ class Durable:
         )
 
 
-RUNNER: Final = Durable("runner", RUNS, ("run.job.>",), ack_wait_s=10.0)
+RUNNER: Final = Durable("runner", RUNS, ("run.job.>", "run.redo.runner.>"), ack_wait_s=10.0)
 RECORDER: Final = Durable("recorder", RUNS, ("run.job.>", "run.log.>", "run.redo.recorder.>"))
 COST: Final = Durable("cost", RUNS, ("run.log.>", "run.redo.cost.>"))
 
@@ -146,6 +150,7 @@ def streams(settings: BusSettings) -> list[StreamConfig]:
         runs.evolve(republish=RePublish(src="run.log.>", dest="run.stored.log.>")),
         stream(WORK, ["work.>"], 256 * MIB),
         stream(DEAD, ["dead.>"], 256 * MIB).evolve(max_age=30 * DAY_S),
+        stream(BODIES, ["body.>"], 1024 * MIB).evolve(max_msgs_per_subject=1),
         catalog.evolve(max_msgs_per_subject=1, discard=DiscardPolicy.OLD, max_age=0),
     ]
 
@@ -162,19 +167,12 @@ async def declare(js: JetStreamContext, settings: BusSettings) -> None:
             await js.update_stream(config)
         except NotFoundError:
             await js.add_stream(config)
-    await _declare_buckets(js, settings.nats_replicas)
+    await _declare_idempotency(js, settings.nats_replicas)
     for durable in durables(settings):
         await js.add_consumer(durable.stream, durable.config(settings.nats_replicas))
 
 
-async def _declare_buckets(js: JetStreamContext, replicas: int) -> None:
-    try:
-        await js.object_store(BODIES_BUCKET)
-    except (BucketNotFoundError, NotFoundError):
-        await js.create_object_store(
-            BODIES_BUCKET,
-            ObjectStoreConfig(ttl=RETENTION_S, max_bytes=1024 * MIB, replicas=replicas),
-        )
+async def _declare_idempotency(js: JetStreamContext, replicas: int) -> None:
     try:
         await js.key_value(IDEMPOTENCY_BUCKET)
     except (BucketNotFoundError, NotFoundError):

@@ -20,6 +20,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
+from nats.errors import MsgAlreadyAckdError
 from prometheus_client import Counter, Gauge, Histogram
 
 from shared.bus import KINDS_HEADER
@@ -62,13 +63,13 @@ class Puller:
         self._arrived = asyncio.Event()
         self._heard = monotonic()
         self._reconnects = client.stats["reconnects"]
-        self._inbox = client.new_inbox()
+        self._inbox = ""
         self._subscription: Subscription | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        self._subscription = await self._client.subscribe(self._inbox, cb=self._receive)
+        await self._subscribe()
         self._keeper = asyncio.create_task(self._keep_requesting(), name=f"pull {self.consumer}")
         return self
 
@@ -78,8 +79,7 @@ class Puller:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
-        if self._subscription is not None and self._client.is_connected:
-            await self._subscription.unsubscribe()
+        await self._unsubscribe()
         await self.hand_back(list(self._waiting))
         self._waiting.clear()
 
@@ -123,25 +123,45 @@ class Puller:
 
     async def _keep_requesting(self) -> None:
         while True:
-            self._forget_lost_requests()
+            await self._forget_lost_requests()
             room = self._limit - self._requested - len(self._waiting)
             # Half of the room at a time: one request for many messages, not one for each.
             if room > 0 and room * 2 >= self._limit and self._client.is_connected:
                 await self._request(room)
             self._room.clear()
             try:
-                await asyncio.wait_for(self._room.wait(), 1.0)
+                # Not wait_for: it swallows a cancel that comes in the same moment as the event.
+                async with asyncio.timeout(1.0):
+                    await self._room.wait()
             except TimeoutError:
                 continue
 
-    def _forget_lost_requests(self) -> None:
-        """A reconnect, a restart of the server or a change of leader loses requests without a word."""
+    async def _subscribe(self) -> None:
+        self._inbox = self._client.new_inbox()
+        self._subscription = await self._client.subscribe(self._inbox, cb=self._receive)
+
+    async def _unsubscribe(self) -> None:
+        if self._subscription is None:
+            return
+        try:
+            await self._subscription.unsubscribe()
+        except (NatsError, OSError) as error:
+            log.debug("not unsubscribed, the connection is gone", error=str(error))
+
+    async def _forget_lost_requests(self) -> None:
+        """A reconnect, a restart of the server or a change of leader loses requests without a word.
+
+        Some come back to life after a reconnect; on a new inbox nobody hears them, so that the requested
+        never exceed the limit.
+        """
         reconnected = self._client.stats["reconnects"] != self._reconnects
         silent = self._requested > 0 and monotonic() - self._heard > SILENCE_S
         if reconnected or silent:
             PULL_FAULTS.labels(self.consumer, "reconnect" if reconnected else "silence").inc()
             self._reconnects = self._client.stats["reconnects"]
             self._requested = 0
+            await self._unsubscribe()
+            await self._subscribe()
 
     async def _request(self, count: int) -> None:
         ask = {"batch": count, "expires": int(EXPIRES_S * 1e9), "idle_heartbeat": int(HEARTBEAT_S * 1e9)}
@@ -158,6 +178,8 @@ class Puller:
         for message in messages:
             try:
                 await message.nak(delay=0.1)
+            except MsgAlreadyAckdError:
+                continue
             except (NatsError, OSError) as error:
                 log.info("not handed back, the server will redeliver", error=str(error))
                 return
@@ -309,6 +331,7 @@ class StepConsumer:
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, MAX_RETRY_DELAY_S)
             else:
+                self.blocked_by = None
                 return
 
     async def _acknowledge(self, messages: Sequence[Msg]) -> None:

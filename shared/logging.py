@@ -14,7 +14,7 @@ def configure_logging(service: str, level: str, scrubber: Scrubber) -> None:
     """Route structlog and the standard library's loggers to stdout as JSON lines, secrets redacted."""
 
     def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-        return {key: scrubber.text(v) if isinstance(v, str) else v for key, v in event.items()}
+        return {key: scrubber.value(value) for key, value in event.items()}
 
     def name_service(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         return {"service": service, **event}

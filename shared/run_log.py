@@ -7,17 +7,14 @@ the last sequence of the subject that the writer has seen: whoever is behind los
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from time import monotonic
 from typing import Final
 from uuid import uuid4
 
-import structlog
 from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js.api import Header
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
@@ -28,13 +25,21 @@ from shared.bus import KINDS_HEADER, RUNS, jetstream, job_subject, log_subject
 from shared.errors import Conflict, Permanent, Unavailable
 from shared.scrub import Scrubber
 from shared.steps import BodyRef, Step, decode_step, decode_steps
-
-log = structlog.get_logger(__name__)
+from shared.stored import last_stored, sequence_of, stored_messages
 
 INLINE_LIMIT: Final = 64 * 1024
 MESSAGE_LIMIT: Final = 768 * 1024  # of the server's 1 MiB, which counts the headers too
-READ_BATCH: Final = 256
-READ_TIMEOUT_S: Final = 5.0
+
+# The fields of a step, and of the items of its lists, whose type admits a reference instead of the value.
+MOVABLE: Final = frozenset(
+    {"content", "instructions", "prompt", "reasoning", "arguments", "result", "memory", "metadata"}
+    | {"note", "why", "replay"}
+)
+MOVABLE_IN_ITEMS: Final = {
+    "messages": frozenset({"content"}),
+    "tool_calls": frozenset({"arguments"}),
+    "tools": frozenset({"parameters", "settings"}),
+}
 
 WRONG_LAST_SEQUENCE: Final = frozenset({10071, 10164})
 STREAM_FULL: Final = frozenset({10047, 10077, 10122})
@@ -106,11 +111,12 @@ class RunLog:
         last = await self._last_sequence(subject) if fresh else 0
         steps: list[Step] = []
         sequence = after
-        if after == 0 and (job := await self._direct_last(job_subject(run.project, run.run_id))):
+        job_of_run = job_subject(run.project, run.run_id)
+        if after == 0 and (job := await last_stored(self._client, RUNS, job_of_run)):
             steps += await self._decode(run, job.data)
-        async for message in self._messages(subject, after + 1):
+        async for message in stored_messages(self._client, RUNS, subject, after + 1):
             steps += await self._decode(run, message.data)
-            sequence = _sequence_of(message)
+            sequence = sequence_of(message)
         if sequence < last:
             raise Unavailable(f"the log of run {run.run_id} is read from a replica that is behind")
         return LogRead(tuple(steps), sequence)
@@ -189,20 +195,25 @@ class RunLog:
     async def _shrink(self, project: str, encoded: bytes, limit: int) -> bytes:
         if len(encoded) <= limit:
             return encoded
-        return _dump(await self._move_out(project, json.loads(encoded), limit))
-
-    async def _move_out(self, project: str, fields: dict[str, JsonValue], limit: int) -> dict[str, JsonValue]:
-        """Replace every field over `limit` bytes by its reference; in lists, the fields of the items."""
-        moved: dict[str, JsonValue] = {}
-        for name, value in fields.items():
-            text = _dump(value)
-            if len(text) <= limit:
-                moved[name] = value
-            elif isinstance(value, list) and all(isinstance(item, dict) for item in value):
+        fields: dict[str, JsonValue] = json.loads(encoded)
+        moved = await self._move_out(project, fields, MOVABLE, limit)
+        for name, movable in MOVABLE_IN_ITEMS.items():
+            if isinstance(items := moved.get(name), list):
                 moved[name] = [
-                    await self._move_out(project, item, limit) for item in value if isinstance(item, dict)
+                    await self._move_out(project, item, movable, limit)
+                    for item in items
+                    if isinstance(item, dict)
                 ]
-            else:
+        return _dump(moved)
+
+    async def _move_out(
+        self, project: str, fields: Mapping[str, JsonValue], movable: frozenset[str], limit: int
+    ) -> dict[str, JsonValue]:
+        """The fields, with each movable one over `limit` bytes replaced by its reference."""
+        moved = dict(fields)
+        for name in movable & fields.keys():
+            text = _dump(fields[name])
+            if len(text) > limit:
                 moved[name] = (await self.bodies.put(project, text)).model_dump()
         return moved
 
@@ -224,42 +235,6 @@ class RunLog:
                 return [await self._inflate(project, item) for item in value]
         return value
 
-    async def _messages(self, subject: str, start: int) -> AsyncIterator[Msg]:
-        """The stored messages of a subject from a sequence on, by batched direct get."""
-        while True:
-            inbox = self._client.new_inbox()
-            replies = await self._client.subscribe(inbox, pending_msgs_limit=READ_BATCH + 8)
-            pending = 0
-            try:
-                ask = {"next_by_subj": subject, "seq": start, "batch": READ_BATCH}
-                await self._client.publish(f"$JS.API.DIRECT.GET.{RUNS}", _dump(ask), reply=inbox)
-                while True:
-                    message = await replies.next_msg(timeout=READ_TIMEOUT_S)
-                    if _status_of(message) is not None:
-                        _raise_unless_end(message)
-                        break
-                    yield message
-                    start = _sequence_of(message) + 1
-                    pending = int((message.headers or {}).get("Nats-Num-Pending", "0"))
-            except (NatsError, OSError) as error:
-                raise Unavailable(f"the broker did not answer a read: {error}") from error
-            finally:
-                await _unsubscribe(replies)
-            if pending == 0:
-                return
-
-    async def _direct_last(self, subject: str) -> Msg | None:
-        try:
-            message = await self._client.request(
-                f"$JS.API.DIRECT.GET.{RUNS}.{subject}", timeout=READ_TIMEOUT_S
-            )
-        except (NatsError, OSError) as error:
-            raise Unavailable(f"the broker did not answer a read: {error}") from error
-        if _status_of(message) is None:
-            return message
-        _raise_unless_end(message)
-        return None
-
     async def _leader_last(self, subject: str) -> tuple[int, str | None] | None:
         """Sequence and message id of a subject's last message, asked of the stream's leader."""
         try:
@@ -280,25 +255,3 @@ class RunLog:
 
 def _dump(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _sequence_of(message: Msg) -> int:
-    return int((message.headers or {})["Nats-Sequence"])
-
-
-def _status_of(message: Msg) -> str | None:
-    return (message.headers or {}).get("Status")
-
-
-def _raise_unless_end(message: Msg) -> None:
-    """Status 204 ends a batch and 404 says that there is nothing; all others are faults."""
-    status = _status_of(message)
-    if status not in {"204", "404"}:
-        raise Unavailable(f"the broker answered a read with status {status}")
-
-
-async def _unsubscribe(subscription: Subscription) -> None:
-    try:
-        await subscription.unsubscribe()
-    except (NatsError, OSError) as error:
-        log.debug("not unsubscribed, the connection is gone and the subscription with it", error=str(error))

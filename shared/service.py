@@ -25,7 +25,7 @@ from starlette.routing import request_response
 from shared.bus import Durable, client_of, make_broker
 from shared.consumer import Handler, Puller, StepConsumer
 from shared.dead_letters import DeadLetters
-from shared.errors import StudioError
+from shared.errors import StudioError, Unavailable
 from shared.logging import configure_logging
 from shared.scrub import Scrubber
 from shared.settings import ServiceSettings
@@ -33,6 +33,7 @@ from shared.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
 CHECK_TIMEOUT_S: Final = 2.0
+CONNECT_TIMEOUT_S: Final = 4.0
 Check = Callable[[], Awaitable[None]]
 RequestHandler = Callable[[Request], Awaitable[Response]]
 
@@ -102,9 +103,10 @@ async def running(
     """
     scrubber = Scrubber((*settings.secrets(), *secrets), settings.redact_patterns)
     configure_logging(name, settings.log_level, scrubber)
-    await broker.connect()
+    await _connect(broker)
     runtime = Runtime(name, broker, scrubber)
-    watchdog = Watchdog(lambda: runtime.client.is_closed and not runtime.stopping.is_set())
+    client = runtime.client
+    watchdog = Watchdog(lambda: client.is_closed and not runtime.stopping.is_set())
     watchdog.start()
     log.info("service starts")
     try:
@@ -134,8 +136,8 @@ def make_service(
 
     async def leave() -> None:
         """Before FastStream closes the broker: what is under way is finished and acknowledged over it."""
-        holder[0].stopping.set()
-        holder.clear()
+        if holder:
+            holder.pop().stopping.set()
         await entered.aclose()
 
     routes = operations(lambda: holder[0] if holder else None)
@@ -165,6 +167,15 @@ def operations(runtime: Callable[[], Runtime | None]) -> dict[str, RequestHandle
         return JSONResponse(verdicts, status_code=200 if healthy else 503)
 
     return {"/metrics": metrics, "/health/live": live, "/health/ready": ready}
+
+
+async def _connect(broker: NatsBroker) -> None:
+    """Wait a while for the broker; without it the process ends, and whoever started it tries again."""
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await broker.connect()
+    except TimeoutError as error:
+        raise Unavailable(f"no broker answered within {CONNECT_TIMEOUT_S:g} s (NATS_URL)") from error
 
 
 async def _verdict(check: Check) -> str:

@@ -17,7 +17,7 @@ from services.runner.tools.settings import ToolSettings
 from services.runner.worker import Limits, Worker
 from shared.bus import RUNNER
 from shared.consumer import Puller
-from shared.run_log import RunLog
+from shared.run_log import RunKey, RunLog
 from shared.service import Runtime, make_service
 from shared.steps import now
 
@@ -40,28 +40,30 @@ def make_app(model: Model | None = None) -> AsgiFastStream:
     async def parts(runtime: Runtime) -> AsyncIterator[None]:
         run_log = RunLog(runtime.client, runtime.scrubber)
         announcer = Announcer(runtime.client, tools, provider, settings.provider)
-        async with Puller(runtime.client, RUNNER.stream, RUNNER.name, limit=0) as puller:
-            worker = Worker(runtime, puller, run_log, means, limits)
+        puller = Puller(runtime.client, RUNNER.stream, RUNNER.name, limit=0)
+        worker = Worker(runtime, puller, run_log, means, limits)
 
-            async def nudged(message: Msg) -> None:
-                worker.nudge(message.subject.rpartition(".")[2])
+        async def nudged(message: Msg) -> None:
+            project, run_id = message.subject.split(".")[-2:]
+            worker.nudge(RunKey(project, run_id))
 
-            await runtime.client.subscribe("run.nudge.>", cb=nudged)
-            tasks = [
-                runtime.keep(asyncio.create_task(work, name=name))
-                for name, work in {
-                    "jobs": worker.take_jobs(),
-                    "heartbeats": worker.keep_alive(),
-                    "catalog": announcer.run(),
-                }.items()
-            ]
-            try:
-                yield
-            finally:
-                tasks[0].cancel()
-                await worker.drain()
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+        await runtime.client.subscribe("run.nudge.>", cb=nudged)
+        tasks = [
+            runtime.keep(asyncio.create_task(worker.keep_alive(), name="heartbeats")),
+            runtime.keep(asyncio.create_task(announcer.run(), name="catalog")),
+        ]
+        try:
+            async with puller:
+                jobs = runtime.keep(asyncio.create_task(worker.take_jobs(), name="jobs"))
+                tasks.append(jobs)
+                try:
+                    yield
+                finally:
+                    jobs.cancel()
+            await worker.drain()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     return make_service("runner", settings, parts, secrets=tool_settings.secrets())

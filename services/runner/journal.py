@@ -15,7 +15,7 @@ import structlog
 from shared.errors import Conflict, StudioError
 from shared.run_log import LogRead, RunKey, RunLog, Sealed
 from shared.run_state import fold
-from shared.steps import RunClaimed, Step, now
+from shared.steps import CancelRequested, RunClaimed, RunDeleted, RunFinished, Step, now
 
 log = structlog.get_logger(__name__)
 Draft = tuple[type[Any], Mapping[str, Any]]
@@ -26,7 +26,11 @@ class Fenced(StudioError):
 
 
 class Journal:
-    """Records for one claim of one run. `sequence` is the log's last sequence known."""
+    """Records for one claim of one run.
+
+    `interrupt` is called when the loop should look at the state again: another's cancel came first, or
+    an append failed for good.
+    """
 
     def __init__(
         self,
@@ -35,14 +39,14 @@ class Journal:
         read: LogRead,
         *,
         clock: Callable[[], datetime] = now,
-        on_failure: Callable[[], None] = lambda: None,
+        interrupt: Callable[[], None] = lambda: None,
     ) -> None:
         self.state = fold(read.steps)
         self.key = key
         self._log = run_log
         self._sequence = read.sequence
         self._clock = clock
-        self._on_failure = on_failure
+        self._interrupt = interrupt
         self._attempt = self.state.attempt
         self._pending: list[Sealed] = []
         self._flushing: asyncio.Task[None] | None = None
@@ -76,12 +80,22 @@ class Journal:
             await asyncio.shield(self._flushing)
 
     async def refresh(self) -> None:
-        """Take in what others appended since. Raises Fenced, Unavailable."""
+        """Take in what others appended since. Raises Fenced, Unavailable or Permanent."""
         await self.commit()
         read = await self._log.read(self.key, after=self._sequence, fresh=True)
+        self._stop_if_fenced(read.steps)
         for step in read.steps:
             self.state.apply(step)
         self._sequence = max(self._sequence, read.sequence)
+
+    async def has_news(self) -> bool:
+        """Whether the log holds steps of others that this claim has to obey. Raises Unavailable."""
+        read = await self._log.read(self.key, after=self._sequence, fresh=True)
+        return any(
+            step.writer != self._log.writer
+            and isinstance(step, CancelRequested | RunClaimed | RunFinished | RunDeleted)
+            for step in read.steps
+        )
 
     def abandon(self) -> None:
         """Stop writing; what is not on disk is lost to this claim."""
@@ -90,7 +104,7 @@ class Journal:
 
     def _flushed(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and task.exception() is not None:
-            self._on_failure()
+            self._interrupt()
 
     def _raise_if_failed(self) -> None:
         if self._flushing is None or not self._flushing.done() or self._flushing.cancelled():
@@ -126,9 +140,9 @@ class Journal:
         has taken the run over or it is finished: then this claim is fenced off.
         """
         read = await self._log.read(self.key, fresh=True)
+        self._stop_if_fenced(read.steps)
         stored = fold(read.steps)
-        if stored.finished or stored.deleted or _taken_over(read.steps, self._log.writer, self._attempt):
-            raise Fenced(f"run {self.key.run_id} is over or held by another runner")
+        cancelled = stored.cancel is not None and self.state.cancel is None
         unsaved = [*batch.steps, *(step for sealed in self._pending for step in sealed.steps)]
         have = {step.seq for step in read.steps if step.writer == self._log.writer and step.seq > 0}
         fresh = [step for step in unsaved if not _is_stored(step, read.steps, have)]
@@ -142,6 +156,17 @@ class Journal:
         self.state = stored
         self._pending = [sealed] if sealed.steps else []
         log.info("journal rebased", run_id=self.key.run_id, steps=len(moved))
+        if cancelled:
+            self._interrupt()
+
+    def _stop_if_fenced(self, steps: Sequence[Step]) -> None:
+        over = any(isinstance(step, RunFinished | RunDeleted) for step in steps)
+        taken = any(
+            isinstance(step, RunClaimed) and step.writer != self._log.writer and step.attempt >= self._attempt
+            for step in steps
+        )
+        if over or taken:
+            raise Fenced(f"run {self.key.run_id} is over or held by another runner")
 
 
 def _joined(batches: Sequence[Sealed]) -> Sealed:
@@ -150,12 +175,6 @@ def _joined(batches: Sequence[Sealed]) -> Sealed:
     return Sealed(
         tuple(step for sealed in batches for step in sealed.steps),
         tuple(text for sealed in batches for text in sealed.encoded),
-    )
-
-
-def _taken_over(steps: Sequence[Step], writer: str, attempt: int) -> bool:
-    return any(
-        isinstance(step, RunClaimed) and step.writer != writer and step.attempt >= attempt for step in steps
     )
 
 

@@ -42,14 +42,14 @@ class LiveFeed:
 
     def retrying(self, attempt: Attempt) -> None:
         self._text = ""
-        self._send({"type": "retry", **attempt.model_dump()})
+        self._send({"type": "retry", **attempt.model_dump(), "error": self._scrubber.text(attempt.error)})
 
     def close(self) -> None:
         """Send what is left of the text."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._flush()
+        self._flush(whole=True)
 
     def _tick(self) -> None:
         self._timer = None
@@ -57,8 +57,10 @@ class LiveFeed:
             self._flush()
             self._timer = asyncio.get_running_loop().call_later(INTERVAL_S, self._tick)
 
-    def _flush(self) -> None:
-        text, self._text = self._text, ""
+    def _flush(self, *, whole: bool = False) -> None:
+        """Send what may be shown; what may be the start of a secret waits for what follows it."""
+        end = len(self._text) if whole else self._scrubber.complete(self._text)
+        text, self._text = self._text[:end], self._text[end:]
         if text:
             self._send({"type": "delta", "text": self._scrubber.text(text)})
 

@@ -1,7 +1,7 @@
 """The loop of one run: the thin shell of input and output around `next_action`."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -10,33 +10,27 @@ import structlog
 
 from services.runner.conversation import CheckedCall, check_call, new_call_ids, next_request
 from services.runner.decision import Action, CallModel, CallTools, Finish, GiveUp, Stop, next_action
+from services.runner.ending import ending
 from services.runner.journal import Draft, Journal
 from services.runner.live import LiveFeed
 from services.runner.model import Model, ModelFailed, ModelReply, ModelRequest
 from services.runner.tools.base import ToolContext, ToolError
 from services.runner.tools.registry import ToolRegistry
-from shared.run_state import RunState
+from shared.errors import Unavailable
 from shared.steps import (
     AgentResponse,
     AgentThought,
     Effect,
     Failure,
-    MemorySnapshot,
-    RunFinished,
     RunStatus,
     ToolCall,
     ToolResult,
-    Totals,
     UserRequest,
 )
 
 log = structlog.get_logger(__name__)
 
 TIMED_OUT: Final = "timeout"
-
-
-class Interrupted(Exception):
-    """The run's log changed under a running step (a cancel): look at the state again."""
 
 
 class HandedBack(Exception):
@@ -60,8 +54,11 @@ class RunLoop:
         self._means = means
         self._feed = feed
         self._task: asyncio.Task[None] | None = None
+        self._breakable = False
         self._interrupted = False
+        self._cancelled = False
         self._handing_back = False
+        self._looking: asyncio.Task[None] | None = None
 
     async def drive(self) -> None:
         """Until the run is finished and on disk. Raises HandedBack, Fenced, Unavailable, Permanent."""
@@ -76,37 +73,66 @@ class RunLoop:
             await self._time_out()
         finally:
             self._feed.close()
+            if self._looking is not None:
+                self._looking.cancel()
+
+    def look(self) -> None:
+        """Someone says that the log has news: read it beside the current step, and obey."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
 
     def interrupt(self) -> None:
-        """Break off the current wait; the loop re-reads the log and decides again."""
-        if self._task is not None and not self._task.done():
-            self._interrupted = True
+        """Break off the current step; the loop takes in the log's news and decides again."""
+        if self._interrupted or self._task is None or self._task.done():
+            return
+        self._interrupted = True
+        if self._breakable:
+            self._cancelled = True
             self._task.cancel()
 
     def hand_back(self) -> None:
-        """Stop before the next step."""
+        """Stop before the next call of the model."""
         self._handing_back = True
+
+    async def _look(self) -> None:
+        try:
+            if await self.journal.has_news():
+                self.interrupt()
+        except Unavailable as error:
+            log.info("the log could not be looked at; the next append will", error=str(error))
 
     async def _rounds(self) -> None:
         while True:
             action = next_action(self.journal.state, attempt=self.journal.attempt)
             if isinstance(action, Stop):
                 return await self.journal.commit()
-            if self._handing_back and not isinstance(action, Finish):
+            if self._handing_back and isinstance(action, CallModel):
                 await self.journal.commit()
                 raise HandedBack
-            try:
-                await self._perform(action)
-            except asyncio.CancelledError:
-                if not self._interrupted:
-                    raise
-                self._resume()
+            await self._unless_interrupted(self._perform(action))
+            if self._interrupted:
+                self._interrupted = False
                 await self.journal.refresh()
 
-    def _resume(self) -> None:
-        self._interrupted = False
-        if self._task is not None:
-            self._task.uncancel()
+    async def _unless_interrupted(self, step: Coroutine[Any, Any, None]) -> None:
+        """Do the step; a cancel that `interrupt` sent ends only the step, any other passes through."""
+        self._breakable = True
+        try:
+            await step
+        except asyncio.CancelledError:
+            if not self._forget_own_cancel():
+                raise
+        else:
+            self._forget_own_cancel()
+        finally:
+            self._breakable = False
+
+    def _forget_own_cancel(self) -> bool:
+        """Whether the only cancel of this task is our own, which is over now."""
+        if not self._cancelled or self._task is None:
+            return False
+        self._cancelled = False
+        return self._task.uncancel() == 0
 
     async def _perform(self, action: Action) -> None:
         match action:
@@ -190,12 +216,17 @@ class RunLoop:
     async def _call_tools(self, action: CallTools) -> None:
         if any(call.effect is not Effect.PURE for call in action.calls):
             await self.journal.commit()  # the intent is on disk before the act
+            if next_action(self.journal.state, attempt=self.journal.attempt) != action:
+                return  # the log had news (a cancel): decide again
         if len(action.calls) == 1:
-            self.journal.record(await self._call_tool(action.calls[0]))
+            await self._call_and_record(action.calls[0])
             return
-        async with asyncio.TaskGroup() as group:
-            for call in action.calls:
-                group.create_task(self._call_and_record(call))
+        tasks = [asyncio.create_task(self._call_and_record(call)) for call in action.calls]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
 
     async def _call_and_record(self, call: ToolCall) -> None:
         self.journal.record(await self._call_tool(call))
@@ -251,21 +282,8 @@ class RunLoop:
 
     def _finish(self, status: RunStatus, failure: Failure | None = None, *before: Draft) -> None:
         """Whatever belongs before it, the working memory and the end, in one message."""
-        self.journal.record(
-            *before,
-            (MemorySnapshot, {"memory": memory_of(self.journal.state, len(before))}),
-            (RunFinished, {"status": status, "error": failure, "totals": self._totals(before)}),
-        )
-
-    def _totals(self, before: tuple[Draft, ...]) -> Totals:
-        state = self.journal.state
-        usage = state.usage
-        for _, fields in before:
-            if "model_call" in fields:
-                usage += fields["model_call"].usage
-        started = state.started_at or self._means.clock()
-        duration = max(0, round((self._means.clock() - started).total_seconds() * 1000))
-        return Totals(usage=usage, rounds=state.rounds, tool_calls=state.tool_calls, duration_ms=duration)
+        drafts = ending(self.journal.state, self._means.clock(), status, failure, before)
+        self.journal.record(*drafts)
 
     def _remaining_s(self) -> float:
         """Of the run's time limit, counted from its first claim; a clock set back cannot prolong it."""
@@ -282,11 +300,3 @@ EMPTY_ANSWER: Final = Failure(
     message="The model answered with neither text nor a tool call.",
     retryable=True,
 )
-
-
-def memory_of(state: RunState, upcoming: int) -> dict[str, Any]:
-    """The working memory: the conversation as references into the log, and notes."""
-    messages = [{"seq": turn.seq, "kind": turn.kind} for turn in state.turns]
-    if upcoming:
-        messages.append({"seq": state.next_seq, "kind": "agent-response"})
-    return {"messages": messages, "notes": {}}

@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 CALLS = Histogram("studio_model_call_seconds", "Time of a model call, all tries.", ["outcome"])
 FIRST_TOKEN = Histogram("studio_model_first_token_seconds", "Time to a try's first token.")
+MOST_TOKENS = 2**40
 TRIES = Counter("studio_model_retries_total", "Tries of a model call that failed.", ["status"])
 
 
@@ -35,7 +36,8 @@ class _Gathered:
     request_id: str | None = None
     content: list[str] = field(default_factory=list)
     reasoning: list[str] = field(default_factory=list)
-    calls: dict[int, RequestedToolCall] = field(default_factory=dict)
+    calls: list[RequestedToolCall] = field(default_factory=list)
+    places: dict[int, int] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     finish_reason: str | None = None
     first_token_at: float | None = None
@@ -98,6 +100,8 @@ class MistralModel:
             raise _stumble(error) from error
         if gathered.finish_reason is None:
             raise Stumble(None, "the stream was cut before its end")
+        if gathered.finish_reason == "error":
+            raise Stumble(None, "the provider broke its answer off with an error")
         return gathered
 
     async def _chunks(self, request: ModelRequest) -> AsyncIterator[CompletionChunk]:
@@ -140,18 +144,21 @@ def _take_content(gathered: _Gathered, content: Any, live: Live) -> None:
 
 
 def _take_call(gathered: _Gathered, call: ToolCall) -> None:
-    """A tool call comes whole or in pieces that share an index."""
+    """A tool call comes whole or in pieces; pieces share an index, and only the first has the id.
+
+    Servers that leave the index out send each call's first piece with another id.
+    """
     raw = call.function.arguments
     text = raw if isinstance(raw, str) else json.dumps(raw)
-    index = call.index if call.index is not None else len(gathered.calls)
-    known = gathered.calls.get(index)
-    if known is not None and call.id not in {None, "null", "", known.call_id}:
-        index, known = max(gathered.calls) + 1, None  # servers that leave the index out
-    if known is None:
-        call_id = call.id if call.id and call.id != "null" else ""
-        gathered.calls[index] = RequestedToolCall(call_id=call_id, tool=call.function.name, arguments=text)
+    call_id = call.id if call.id and call.id != "null" else ""
+    index = call.index or 0
+    place = gathered.places.get(index)
+    if place is None or (call_id and call_id != gathered.calls[place].call_id):
+        gathered.places[index] = len(gathered.calls)
+        gathered.calls.append(RequestedToolCall(call_id=call_id, tool=call.function.name, arguments=text))
         return
-    gathered.calls[index] = known.model_copy(
+    known = gathered.calls[place]
+    gathered.calls[place] = known.model_copy(
         update={"arguments": f"{known.arguments}{text}", "tool": known.tool or call.function.name}
     )
 
@@ -159,11 +166,16 @@ def _take_call(gathered: _Gathered, call: ToolCall) -> None:
 def usage_of(info: UsageInfo) -> Usage:
     """Cached tokens come as an extra field in one of two shapes; they are a part of the prompt's."""
     extra: Mapping[str, Any] = info.model_extra or {}
-    details = extra.get("prompt_tokens_details") or {}
+    details = extra.get("prompt_tokens_details")
     cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
-    cached = cached if cached is not None else extra.get("num_cached_tokens") or 0
-    prompt = info.prompt_tokens or 0
-    return Usage(input=prompt, cached_input=min(int(cached), prompt), output=info.completion_tokens or 0)
+    prompt = _count(info.prompt_tokens)
+    known = _count(cached if cached is not None else extra.get("num_cached_tokens"))
+    return Usage(input=prompt, cached_input=min(known, prompt), output=_count(info.completion_tokens))
+
+
+def _count(value: object) -> int:
+    """A count of tokens as a provider sends it; what cannot be one counts as none."""
+    return value if isinstance(value, int) and 0 <= value <= MOST_TOKENS else 0
 
 
 def _reply(
@@ -174,7 +186,7 @@ def _reply(
         answered=gathered.answered or request.model,
         content="".join(gathered.content),
         reasoning="".join(gathered.reasoning) or None,
-        tool_calls=tuple(call for _, call in sorted(gathered.calls.items())),
+        tool_calls=tuple(gathered.calls),
         usage=gathered.usage,
         finish_reason=gathered.finish_reason,
         latency_ms=round((monotonic() - started) * 1000),
@@ -200,12 +212,16 @@ def _stumble(error: Exception) -> Stumble:
     match error:
         case Stumble():
             return error
-        case MistralError():
+        case MistralError() if error.status_code >= 400:
             return Stumble(error.status_code, _detail(error), retry_after(error.headers))
+        case MistralError():
+            return Stumble(None, f"an answer that is none: {error}")
         case TimeoutError():
             return Stumble(None, "no answer in time")
-        case NoResponseError() | httpx2.HTTPError() | OSError():
+        case NoResponseError() | httpx2.HTTPError() | httpx2.StreamError() | OSError():
             return Stumble(None, f"{type(error).__name__}: {error}")
+        case ValueError() | RecursionError():  # broken JSON, wrong shape, bytes that are no UTF-8
+            return Stumble(None, f"an answer that cannot be read ({type(error).__name__})")
     raise error
 
 
@@ -213,7 +229,7 @@ def _detail(error: MistralError) -> str:
     """The server's message out of the error body, which has one of several shapes."""
     try:
         body = json.loads(error.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return error.body or str(error)
     if isinstance(body, dict):
         message = body.get("message") or body.get("detail") or body.get("error") or body

@@ -9,18 +9,19 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from prometheus_client import Counter, Gauge, Histogram
 
+from services.runner.ending import ending
 from services.runner.journal import Fenced, Journal
 from services.runner.live import LiveFeed
 from services.runner.loop import HandedBack, Means, RunLoop
 from shared.bodies import BodyMissing
 from shared.consumer import Puller
 from shared.dead_letters import DeadLetters
-from shared.errors import Conflict, Permanent, Unavailable
+from shared.errors import Conflict, Permanent, StudioError, Unavailable
 from shared.run_log import LogRead, RunKey, RunLog
 from shared.run_state import LogGap
 from shared.scrub import Scrubber
 from shared.service import Runtime
-from shared.steps import Failure, MemorySnapshot, RunFinished, RunStatus, Totals, Undecodable, decode_steps
+from shared.steps import Failure, RunStatus, Undecodable, decode_steps
 
 log = structlog.get_logger(__name__)
 
@@ -60,8 +61,9 @@ class Worker:
         self._means = means
         self._limits = limits
         self._letters = DeadLetters(runtime.client, "runner")
-        self._active: dict[str, _Active] = {}
+        self._active: dict[RunKey, _Active] = {}
         self._freed = asyncio.Event()
+        self._draining = False
         self.runner = f"{runtime.name}-{run_log.writer}"
 
     async def take_jobs(self) -> None:
@@ -88,14 +90,14 @@ class Worker:
                     log.info("no heartbeat sent", error=str(error))
                     break
 
-    def nudge(self, run_id: str) -> None:
+    def nudge(self, key: RunKey) -> None:
         """Someone appended to the log of this run: if it is ours, look at it now."""
-        active = self._active.get(run_id)
-        if active is not None and active.loop is not None:
-            active.loop.interrupt()
+        if (loop := self._loop_of(key)) is not None:
+            loop.look()
 
     async def drain(self) -> None:
         """Let every run finish its current step, then hand it back; bounded."""
+        self._draining = True
         for active in self._active.values():
             if active.loop is not None:
                 active.loop.hand_back()
@@ -112,59 +114,54 @@ class Worker:
         self._puller.resize(max(self._limits.concurrency - len(self._active), 0))
 
     def _accept(self, message: Msg) -> None:
-        run_id = message.subject.rpartition(".")[2]
-        if (known := self._active.get(run_id)) is not None:
+        project, run_id = message.subject.split(".")[-2:]
+        key = RunKey(project, run_id)
+        if (known := self._active.get(key)) is not None:
             known.message = message  # the broker missed our heartbeats; this delivery replaces the other
             return
-        task = asyncio.create_task(self._work(run_id, message), name=f"run {run_id}")
-        self._active[run_id] = _Active(message, task)
+        task = asyncio.create_task(self._work(key, message), name=f"run {run_id}")
+        self._active[key] = _Active(message, task)
 
-    async def _work(self, run_id: str, message: Msg) -> None:
+    async def _work(self, key: RunKey, message: Msg) -> None:
         started = asyncio.get_running_loop().time()
-        structlog.contextvars.bind_contextvars(run_id=run_id)
+        structlog.contextvars.bind_contextvars(run_id=key.run_id)
         outcome = "failed"
         try:
-            outcome = await self._outcome(run_id, message)
+            outcome = await self._outcome(key, message)
         except asyncio.CancelledError:
             outcome = "handed-back"
-            await self._settle(run_id, delay=0.1)
+            await self._settle(key, delay=0.1)
         except Exception:
             # A fault of ours: the run stays in the queue, and the count of its claims bounds the tries.
             log.exception("run broke off")
-            await self._settle(run_id, delay=RETRY_DELAY_S)
+            await self._settle(key, delay=RETRY_DELAY_S)
         finally:
-            self._active.pop(run_id, None)
+            self._active.pop(key, None)
             self._freed.set()
             self._resize()
             RUNS.labels(outcome).inc()
             RUN_SECONDS.observe(asyncio.get_running_loop().time() - started)
 
-    async def _outcome(self, run_id: str, message: Msg) -> str:
-        key = RunKey(message.subject.split(".")[2], run_id)
+    async def _outcome(self, key: RunKey, message: Msg) -> str:
         try:
-            journal = Journal(
-                self._log,
-                key,
-                await self._read(key, message),
-                clock=self._means.clock,
-                on_failure=lambda: self.nudge(run_id),
-            )
-            await self._drive(run_id, journal)
+            await self._drive(key, await self._read(key, message))
         except HandedBack:
-            await self._settle(run_id, delay=0.1)
+            await self._settle(key, delay=0.1)
             return "handed-back"
         except (Fenced, Conflict) as error:
             log.info("run left to its other runner", reason=str(error))
-            await self._settle(run_id, delay=self._limits.ack_wait_s)
+            await self._settle(key, delay=self._limits.ack_wait_s)
             return "fenced"
         except Unavailable as error:
             log.warning("run delayed", error=str(error))
-            await self._settle(run_id, delay=RETRY_DELAY_S)
+            await self._settle(key, delay=RETRY_DELAY_S)
             return "delayed"
-        except (Undecodable, LogGap, Permanent, BodyMissing) as error:
+        except Permanent as error:
+            return await self._end_unrecordable(key, message, error)
+        except (Undecodable, LogGap, BodyMissing) as error:
             await self._bury(message, error)
             return "buried"
-        await self._settle(run_id)
+        await self._settle(key)
         return "finished"
 
     async def _read(self, key: RunKey, message: Msg) -> LogRead:
@@ -173,38 +170,62 @@ class Worker:
             return LogRead(tuple(decode_steps(message.data)), 0)
         return await self._log.read(key, fresh=True)
 
-    async def _drive(self, run_id: str, journal: Journal) -> None:
+    async def _drive(self, key: RunKey, read: LogRead) -> None:
+        journal = self._journal(key, read)
         if journal.state.finished or journal.state.deleted:
             return
+        if self._draining:
+            raise HandedBack
         redelivered = journal.state.next_seq > 1
         journal.claim(self.runner)
         if redelivered:
             await journal.commit()  # another runner may still be at it: be sure before anything is paid
         if journal.attempt > self._limits.max_attempts:
-            await self._refuse(journal)
+            await self._fail(
+                journal,
+                "too-many-attempts",
+                f"The run was claimed {journal.attempt - 1} times and never came to its end.",
+            )
             return
-        loop = RunLoop(journal, self._means, LiveFeed(self._client, journal.key, self._scrubber))
-        if (active := self._active.get(run_id)) is not None:
-            active.loop = loop
+        loop = RunLoop(journal, self._means, LiveFeed(self._client, key, self._scrubber))
+        self._active[key].loop = loop
         try:
             await loop.drive()
         finally:
             journal.abandon()
 
-    async def _refuse(self, journal: Journal) -> None:
-        failure = Failure(
-            type="too-many-attempts",
-            message=f"The run was claimed {journal.attempt - 1} times and never came to its end.",
-        )
-        journal.record(
-            (MemorySnapshot, {"memory": {"messages": [], "notes": {}}}),
-            (RunFinished, {"status": RunStatus.FAILED, "error": failure, "totals": Totals()}),
-        )
+    def _journal(self, key: RunKey, read: LogRead) -> Journal:
+        return Journal(self._log, key, read, clock=self._means.clock, interrupt=lambda: self._interrupt(key))
+
+    def _interrupt(self, key: RunKey) -> None:
+        if (loop := self._loop_of(key)) is not None:
+            loop.interrupt()
+
+    def _loop_of(self, key: RunKey) -> RunLoop | None:
+        active = self._active.get(key)
+        return active.loop if active is not None else None
+
+    async def _end_unrecordable(self, key: RunKey, message: Msg, error: Permanent) -> str:
+        """The log refused a step for good (it fits no message): the run ends and says so."""
+        try:
+            journal = self._journal(key, await self._log.read(key, fresh=True))
+            await self._fail(journal, "unrecordable", f"A step could not be recorded: {error}")
+        except (StudioError, Undecodable) as failure:
+            log.warning("the end of an unrecordable run was refused too", error=str(failure))
+            await self._bury(message, error)
+            return "buried"
+        await self._settle(key)
+        return "finished"
+
+    async def _fail(self, journal: Journal, kind: str, why: str) -> None:
+        if journal.state.finished is None:
+            failure = Failure(type=kind, message=why)
+            journal.record(*ending(journal.state, self._means.clock(), RunStatus.FAILED, failure))
         await journal.commit()
 
-    async def _settle(self, run_id: str, *, delay: float | None = None) -> None:
+    async def _settle(self, key: RunKey, *, delay: float | None = None) -> None:
         """Acknowledge the job, or give it back to be delivered again after the delay."""
-        active = self._active.get(run_id)
+        active = self._active.get(key)
         if active is None:
             return
         try:

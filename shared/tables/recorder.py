@@ -15,8 +15,6 @@ from sqlmodel import Field
 
 from shared.tables.base import Table, count, created_at, moment
 
-PREVIEW_CHARACTERS = 4096
-
 
 class Run(Table, table=True):
     """One run, as the fold of those of its steps that have arrived; any order of arrival ends in this row.

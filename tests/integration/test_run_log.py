@@ -11,6 +11,7 @@ from nats.aio.msg import Msg
 
 from shared.bodies import BodyMissing
 from shared.bus import (
+    BODIES,
     KINDS_HEADER,
     RUNS,
     client_of,
@@ -38,6 +39,7 @@ from shared.steps import (
     UserRequest,
     decode_steps,
 )
+from shared.stored import stored_messages, subject_of
 from studio.stack.nats import NatsServer
 from tests.support.memory_log import Broker, MemoryLog
 from tests.support.proxy import proxied
@@ -247,9 +249,9 @@ async def test_the_same_large_text_is_stored_once_per_project(run_log: RunLog) -
         key = new_key(project)
         await run_log.append(key, run_log.seal([note(key, 1, text)]), 0)
         assert getattr((await stored(run_log, key))[0], "content", "") == text
-    names = {info.name for info in await (await run_log.bodies._open()).list()}
-    assert {name.split(".")[0] for name in names if name} == {"default", "other"}
-    assert len(names) == 2
+    bodies = stored_messages(run_log._client, BODIES, "body.>")
+    subjects = [subject_of(message) async for message in bodies]
+    assert [subject.split(".")[1] for subject in subjects] == ["default", "other"]
 
 
 def messages(count: int, content: str) -> tuple[Message, ...]:
@@ -419,5 +421,5 @@ async def test_reading_many_bodies_leaves_nothing_behind_on_the_broker(run_log: 
     refs = [await run_log.bodies.put("default", json.dumps(f"body {n}").encode()) for n in range(20)]
     for ref in refs:
         await run_log.bodies.get("default", ref)
-    state = (await jetstream(run_log._client).stream_info("OBJ_bodies")).state
-    assert state.consumer_count <= 1
+    state = (await jetstream(run_log._client).stream_info(BODIES)).state
+    assert state.consumer_count == 0

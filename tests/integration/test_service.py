@@ -98,7 +98,9 @@ async def test_a_service_that_waits_for_its_broker_can_be_stopped(tmp_path: Path
     plain = Plain("nats://127.0.0.1:9", tmp_path)
     async with plain.started(ready=False) as process:
         await eventually(lambda: "Waiting for application startup" in plain.log.read_text())
-        await process.stop(within_s=5)
+        process.signal(signal.SIGTERM)
+        assert await process.exit_code(within_s=6) != 0
+    assert "no broker answered" in plain.log.read_text()
 
 
 async def test_logs_are_json_lines_with_the_services_name(plain: Plain) -> None:

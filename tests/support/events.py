@@ -39,7 +39,9 @@ async def following(
     http: httpx.AsyncClient, run_id: str, *, last_event_id: int | None = None
 ) -> AsyncIterator[AsyncIterator[Sent]]:
     """The events of a run while the block runs."""
-    headers = {} if last_event_id is None else {"Last-Event-ID": str(last_event_id)}
+    headers = (
+        {"Last-Event-ID": str(last_event_id)} if last_event_id is not None and last_event_id >= 0 else {}
+    )
     async with http.stream("GET", f"/api/runs/{run_id}/events", headers=headers) as answer:
         assert answer.status_code == 200, answer.status_code
         assert answer.headers["content-type"].startswith("text/event-stream")

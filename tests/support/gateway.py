@@ -52,12 +52,17 @@ async def running_gateway(
         for name, value in given.items():
             patch.setenv(name, value)
         app = make_app()
-    async with serving(app) as url, make_broker("test-client", nats_url) as broker:
-        headers = {"Authorization": f"Bearer {key}"}
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
-        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30, limits=limits) as http:
+    headers = {"Authorization": f"Bearer {key}"}
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=100)
+    try:
+        async with (
+            serving(app) as url,
+            make_broker("test-client", nats_url) as broker,
+            httpx.AsyncClient(base_url=url, headers=headers, timeout=30, limits=limits) as http,
+        ):
             yield Gateway(url, key, http, client_of(broker), database)
-    await database.close()
+    finally:
+        await database.close()
 
 
 @asynccontextmanager

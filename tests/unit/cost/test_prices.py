@@ -9,12 +9,18 @@ import socket
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
+import genai_prices
 import pytest
+from genai_prices.data import providers
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from services.cost.prices import NoQuote, PriceBook, Quote
 from shared.steps import Usage
 
 AT = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
+VENDORS = {"mistral", "openai", "anthropic", "google", "deepseek"}
+ALL_MODELS = [model.id for vendor in providers if vendor.id in VENDORS for model in vendor.models]
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +86,30 @@ def test_the_unit_price_kept_is_the_one_of_the_step_reached(book: PriceBook, tok
     quote = _quote(book, "gemini-2.5-pro", Usage(input=tokens))
     assert quote.unit_prices["input_mtok"] == Decimal(price)
     assert quote.amount_usd == Decimal(price) * tokens / 1_000_000
+
+
+@given(st.data())
+def test_the_sum_is_the_one_that_the_library_makes(book: PriceBook, data: st.DataObject) -> None:
+    model = data.draw(st.sampled_from(ALL_MODELS))
+    whole, made = data.draw(st.integers(0, 10**7)), data.draw(st.integers(1, 10**7))
+    usage = Usage(
+        input=whole,
+        cached_input=data.draw(st.integers(0, whole)),
+        output=made,
+        reasoning=data.draw(st.integers(0, made)),
+    )
+    at = datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=data.draw(st.integers(0, 1_500_000)))
+    quote = book.quote(model, usage, at)
+    assume(isinstance(quote, Quote))
+    tokens = genai_prices.Usage(
+        input_tokens=usage.input,
+        cache_read_tokens=usage.cached_input,
+        output_tokens=usage.output,
+        output_reasoning_tokens=usage.reasoning,
+    )
+    expected = genai_prices.calc_price(tokens, model, genai_request_timestamp=at).total_price
+    assert isinstance(quote, Quote)
+    assert quote.amount_usd == expected
 
 
 def test_an_unknown_model_has_no_price(book: PriceBook) -> None:

@@ -132,7 +132,7 @@ class Broken(MemoryLog):
 async def test_a_failed_append_is_told_by_the_next_record_and_by_every_commit(run: Bench) -> None:
     heard: list[bool] = []
     log = cast("RunLog", Broken(run.broker, "a"))
-    journal = Journal(log, run.key, await log.read(run.key), on_failure=lambda: heard.append(True))
+    journal = Journal(log, run.key, await log.read(run.key), interrupt=lambda: heard.append(True))
     journal.claim("a")
     for _ in range(2):
         with pytest.raises(Unavailable):

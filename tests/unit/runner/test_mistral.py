@@ -240,13 +240,14 @@ CUT = chunk({"content": "The answer"})
         Scripted([CUT, b'data: {"choices": "none"}\n\n']),
         Scripted([CUT, b"data: \xff\xfe\n\n"]),
         Scripted([CUT, b'data: {"error": {"message": "internal"}}\n\n']),
+        Scripted([CUT, chunk(finish="error"), DONE]),
         Scripted([b"<html>a proxy's page</html>"], content_type="text/html"),
         Scripted([b'{"message": "no stream"}'], content_type="application/json"),
     ],
     ids=[
         "ends early", "connection cut", "done without an end", "nothing", "nothing, cut",
         "cut in an event", "connection cut in an event", "no JSON", "wrong shape", "no text", "error event",
-        "HTML", "plain JSON",
+        "broken off", "HTML", "plain JSON",
     ],
 )  # fmt: skip
 async def test_a_broken_stream_is_tried_again(cut: Scripted) -> None:

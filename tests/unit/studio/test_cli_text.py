@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -11,9 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
-from shared.steps import STEP_KINDS, Attempt, BodyRef, RunFinished, Step, UnknownStep, decode_step
+from shared.steps import (
+    STEP_KINDS,
+    Attempt,
+    BodyRef,
+    RunFinished,
+    Step,
+    UnknownStep,
+    UserRequest,
+    decode_step,
+)
 from studio.client.events import Delta, ModelCallStarted, Retrying
 from studio.client.models import Run
+from studio.terminal import live as live_module
 from studio.terminal.lines import retry_row, step_row
 from studio.terminal.live import LiveRun
 from studio.terminal.runs_table import runs_table
@@ -207,3 +218,35 @@ def test_retry_that_no_live_event_told_of_is_shown_with_its_step() -> None:
         live.take(event)
     output = file.getvalue()
     assert (output.count("first"), output.count("second")) == (1, 1)
+
+
+def screen_of(output: str) -> list[str]:
+    """What a high terminal shows after this output: line ends, cursor up and erase line are obeyed."""
+    lines, row = [""], 0
+    for piece in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\n]|[^\x1b\r\n]+", output):
+        if piece == "\n":
+            row += 1
+            lines += [""] * (row + 1 - len(lines))
+        elif piece == "\x1b[1A":
+            row -= 1
+        elif piece == "\x1b[2K":
+            lines[row] = ""
+        elif not piece.startswith(("\x1b", "\r")):
+            lines[row] = piece
+    return [line.rstrip() for line in lines if line.strip()]
+
+
+def test_moving_part_never_erases_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_module, "FRAME_S", 0.0002)
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, color_system=None, width=100, height=60)
+    request, *_, finished = run_steps()
+    questions = [UserRequest(**ENVELOPE, seq=seq, content=f"question {seq}") for seq in range(1, 1200)]
+    with LiveRun(console) as live:
+        live.take(request)
+        for question in questions:
+            live.take(Delta(text="word " * (question.seq % 60)))
+            live.take(question)
+        live.take(finished)
+    shown = [line.split(maxsplit=3)[-1] for line in screen_of(file.getvalue())]
+    assert shown[1:-1] == [question.content for question in questions]
