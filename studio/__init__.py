@@ -70,10 +70,12 @@ __all__ = [
 _MODULES = ("sync", "asynchronous", "errors", "events", "models", "retries")
 
 
-def __getattr__(name: str) -> object:
-    if name in __all__:
-        places = (*(f"studio.client.{module}" for module in _MODULES), "shared.steps")
-        for module in map(import_module, places):
-            if hasattr(module, name):
-                return getattr(module, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a checker would take every name for one that is there
+
+    def __getattr__(name: str) -> object:
+        if name in __all__:
+            places = (*(f"studio.client.{module}" for module in _MODULES), "shared.steps")
+            for module in map(import_module, places):
+                if hasattr(module, name):
+                    return getattr(module, name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

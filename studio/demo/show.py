@@ -51,7 +51,7 @@ def run_demo(folder: Path, *, once: bool) -> int:
 
 def _perform(stage: Stage, console: Console) -> int:
     state = stage.state
-    console.print(Text(plain(_provider_words(state.provider, state.provider_url)), "bold"))
+    console.print(Text(plain(provider_words(state.provider, state.provider_url)), "bold"))
     try:
         with Studio(state.gateway_url, Path(state.key_file).read_text().strip()) as studio:
             asked = prompts(state.provider)
@@ -81,7 +81,8 @@ def _linger(stage: Stage, console: Console, *, once: bool) -> None:
             continue
 
 
-def _provider_words(provider: str, url: str) -> str:
+def provider_words(provider: str, url: str) -> str:
+    """Who answers, so that nobody takes the simulator for a model."""
     match provider:
         case "simulator":
             return f"The model is simulated, at {url}. With MISTRAL_API_KEY set, it is Mistral's."
