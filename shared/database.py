@@ -1,7 +1,7 @@
 """Postgres: the pool, transactions, and which of its errors pass and which never will."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
@@ -13,8 +13,16 @@ from shared.errors import Permanent, Unavailable
 Connection = PoolConnectionProxy
 COMMAND_TIMEOUT_S: Final = 30.0
 ACQUIRE_TIMEOUT_S: Final = 5.0
-# Data exceptions and violated constraints: the value is wrong, and will be wrong again.
-PERMANENT_CLASSES: Final = frozenset({"22", "23"})
+# Data exceptions, violated constraints, exceeded limits: the value is wrong, and will be wrong again.
+PERMANENT_CLASSES: Final = frozenset({"22", "23", "54"})
+# What the driver raises when Postgres goes away, also in the middle of an operation.
+UNANSWERED: Final = (
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncio.IncompleteReadError,
+    OSError,
+    TimeoutError,
+)
 
 
 @contextmanager
@@ -28,15 +36,19 @@ def translated() -> Iterator[None]:
         if (error.sqlstate or "")[:2] in PERMANENT_CLASSES:
             raise Permanent(f"Postgres refused a row: {error}") from error
         raise Unavailable(f"Postgres failed: {error}") from error
-    except (asyncpg.InterfaceError, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+    except UNANSWERED as error:
         raise Unavailable(f"Postgres did not answer: {error or type(error).__name__}") from error
 
 
 class Database:
     """A pool that is opened lazily, so that a service starts while Postgres is away."""
 
-    def __init__(self, url: str, *, size: int = 8, name: str = "studio") -> None:
+    def __init__(
+        self, url: str, *, size: int = 8, name: str = "studio", options: Mapping[str, str] | None = None
+    ) -> None:
+        """`options` are settings of the server for every connection."""
         self._url = url
+        self._options = dict(options or {})
         self._size = size
         self._name = name
         self._pool: Pool | None = None
@@ -80,6 +92,7 @@ class Database:
                     "lock_timeout": "10s",
                     "idle_in_transaction_session_timeout": "30s",
                     "timezone": "UTC",
+                    **self._options,
                 },
             )
             self._pool = await pool

@@ -30,7 +30,7 @@ async def nats_url(nats_server: NatsServer) -> AsyncIterator[str]:
     settings = BusSettings(nats_url=nats_server.url, run_ack_wait_s=2)
     async with make_broker("test-setup", nats_server.url) as broker:
         js = jetstream(client_of(broker))
-        for name in [*(config.name for config in streams(settings)), "OBJ_bodies", "KV_idempotency"]:
+        for name in [*(config.name for config in streams(settings)), "KV_idempotency"]:
             try:
                 await js.delete_stream(str(name))
             except NotFoundError:

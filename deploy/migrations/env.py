@@ -3,59 +3,44 @@
 import asyncio
 import os
 import re
-from collections.abc import Awaitable
-from typing import Any, TypeVar
+from typing import Any
 
-import sqlalchemy.connectors.asyncio
-import sqlalchemy.dialects.postgresql.asyncpg
-import sqlalchemy.util.concurrency
 from alembic import context
-from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy import Connection, make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from shared.tables import metadata
 
-T = TypeVar("T")
 PARTITION = re.compile(r"steps_\d{4}w\d{2}")
 
 
-def is_ours(name: str | None, kind: str, _: Any) -> bool:
-    """Whether the comparison with the models looks at it: partitions come and go by the calendar."""
+def is_compared(name: str | None, kind: str, _: Any) -> bool:
+    """Partitions come and go with the calendar; everything else must be as the models say."""
     return kind != "table" or PARTITION.fullmatch(name or "") is None
 
 
 def migrate(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=metadata, include_name=is_ours)
+    context.configure(connection=connection, target_metadata=metadata, include_name=is_compared)
     with context.begin_transaction():
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('alembic'))"))
         context.run_migrations()
 
 
-def main() -> None:
+async def main() -> None:
     url = os.environ.get("DATABASE_URL")
     if not url:
         raise SystemExit(
             "DATABASE_URL is not set; it looks like postgresql://user:password@host:port/database"
         )
-    address = make_url(url).set(drivername="postgresql+asyncpg")
-    settings = {"lock_timeout": "5s", "application_name": "alembic"}
-    engine = create_engine(address, poolclass=NullPool, connect_args={"server_settings": settings})
-    with engine.connect() as connection:
-        migrate(connection)
+    settings = {"lock_timeout": "5s", "application_name": "alembic", "timezone": "UTC"}
+    engine = create_async_engine(
+        make_url(url).set(drivername="postgresql+asyncpg"),
+        poolclass=NullPool,
+        connect_args={"server_settings": settings},
+    )
+    async with engine.connect() as connection:
+        await connection.run_sync(migrate)
 
 
-loop = asyncio.new_event_loop()
-
-
-def block(awaitable: Awaitable[T]) -> T:
-    async def run() -> T:
-        return await awaitable
-
-    return loop.run_until_complete(run())
-
-
-sqlalchemy.util.concurrency.await_ = block
-sqlalchemy.connectors.asyncio.await_ = block
-sqlalchemy.connectors.asyncio.in_greenlet = lambda: True
-sqlalchemy.dialects.postgresql.asyncpg.await_ = block
-main()
+asyncio.run(main())

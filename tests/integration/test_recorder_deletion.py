@@ -22,10 +22,10 @@ LARGE = json.dumps("large " * 20_000).encode()
 
 
 class AwayStore(BodyStore):
-    """An object store that answers everything but a deletion."""
+    """A store of bodies that answers everything but a deletion."""
 
     async def delete(self, project: str, ref: BodyRef) -> None:
-        raise Unavailable("the object store is away")
+        raise Unavailable("the bus is away")
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ async def test_an_undecodable_step_costs_only_itself(
         (result(RunKey("default", OLD_RUN), 1, "old"), "partition"),
         (requested(new_key(), session_id="".join(chr(0x4E00 + n) for n in range(9_000))), "index"),
         (requested(new_key(), agent=AgentRef(name="helper", version=2**40)), "int32"),
-        (result(new_key(), 1, {"$body": "ab" * 32, "bytes": 70_000}), "neither in the object store"),
+        (result(new_key(), 1, {"$body": "ab" * 32, "bytes": 70_000}), "neither on the bus"),
     ],
     ids=["nul", "no-partition", "too-long-for-an-index", "number-too-large", "body-nowhere"],
 )

@@ -43,7 +43,8 @@ FUNCTIONS = (
 MESSAGES = """
 CREATE VIEW messages AS
 SELECT step_id(run_id, seq) AS message_id, run_id, project, seq,
-       CASE kind WHEN 'run-requested' THEN 'system' WHEN 'user-request' THEN 'user' ELSE 'assistant' END AS role,
+       CASE kind WHEN 'run-requested' THEN 'system' WHEN 'user-request' THEN 'user' ELSE 'assistant' END
+           AS role,
        step_text(project, payload -> CASE kind WHEN 'run-requested' THEN 'instructions' ELSE 'content' END)
            AS content,
        at AS "timestamp",
