@@ -38,7 +38,7 @@ from tests.support.proxy import proxied
 from tests.support.steps import claimed, new_key, requested, result
 from tests.support.waiting import eventually
 
-QUICK = Durable("quick", RUNS, ("run.log.>", "run.redo.quick.>"), ack_wait_s=1.0)
+QUICK = Durable("quick", RUNS, "run.>", ack_wait_s=1.0)
 
 
 class Inbox:
