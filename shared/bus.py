@@ -1,7 +1,7 @@
 """The bus: streams and durable consumers, declared here and nowhere else, and the way to connect.
 
 `python -m shared.bus` declares everything once, before any service starts; services never do. Consuming
-is in `shared.consumer`, appending to a run's log in `shared.run_log`.
+is in `shared.puller` and `shared.consumer`, appending to a run's log in `shared.run_log`.
 """
 
 import asyncio

@@ -23,10 +23,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import request_response
 
 from shared.bus import Durable, client_of, make_broker
-from shared.consumer import Handler, Puller, StepConsumer
+from shared.consumer import Handler, StepConsumer
 from shared.dead_letters import DeadLetters
 from shared.errors import StudioError, Unavailable
 from shared.logging import configure_logging
+from shared.puller import Puller
 from shared.scrub import Scrubber
 from shared.settings import ServiceSettings
 from shared.watchdog import Watchdog

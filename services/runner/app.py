@@ -16,7 +16,7 @@ from services.runner.tools.registry import ToolRegistry
 from services.runner.tools.settings import ToolSettings
 from services.runner.worker import Limits, Worker
 from shared.bus import RUNNER
-from shared.consumer import Puller
+from shared.puller import Puller
 from shared.run_log import RunKey, RunLog
 from shared.service import Runtime, make_service
 from shared.steps import now

@@ -8,18 +8,18 @@ from typing import Any, Final
 
 import structlog
 
-from services.runner.conversation import CheckedCall, check_call, new_call_ids, next_request
+from services.runner.conversation import next_request
 from services.runner.decision import Action, CallModel, CallTools, Finish, GiveUp, Stop, next_action
 from services.runner.ending import ending
 from services.runner.journal import Draft, Journal
 from services.runner.live import LiveFeed
 from services.runner.model import Model, ModelFailed, ModelReply, ModelRequest
-from services.runner.tools.base import ToolContext, ToolError
+from services.runner.thought import thought
+from services.runner.tools.base import ToolContext
 from services.runner.tools.registry import ToolRegistry
 from shared.errors import Unavailable
 from shared.steps import (
     AgentResponse,
-    AgentThought,
     Effect,
     Failure,
     RunStatus,
@@ -154,53 +154,9 @@ class RunLoop:
             return
         self._feed.close()
         if reply.tool_calls:
-            self._record_thought(request, reply)
+            self.journal.record(*thought(self.journal.state, request, reply, self._means.tools))
         else:
             self._record_response(request, reply)
-
-    def _record_thought(self, request: ModelRequest, reply: ModelReply) -> None:
-        """The thought, the intents and the complaints about unusable calls, in one message."""
-        state = self.journal.state
-        calls = new_call_ids(state, reply.tool_calls)
-        thought = {
-            "content": reply.content,
-            "reasoning": reply.reasoning,
-            "tool_calls": calls,
-            "model_call": reply.call(request),
-        }
-        drafts: list[Draft] = [(AgentThought, thought)]
-        if state.request is not None and state.rounds < state.request.max_rounds:
-            checked = [check_call(c, state.request.tools, self._means.tools.check) for c in calls]
-            drafts += [draft for call in checked for draft in self._intent(call)]
-        self.journal.record(*drafts)
-
-    def _intent(self, call: CheckedCall) -> list[Draft]:
-        intent = {
-            "call_id": call.call_id,
-            "tool": call.tool,
-            "arguments": call.arguments,
-            "effect": self._effect_of(call),
-            "idempotency_key": f"{self.journal.key.run_id}:{call.call_id}",
-        }
-        if call.complaint is None:
-            return [(ToolCall, intent)]
-        result = {
-            "call_id": call.call_id,
-            "tool": call.tool,
-            "status": "error",
-            "error_type": call.error_type,
-            "result": call.complaint,
-        }
-        return [(ToolCall, intent), (ToolResult, result)]
-
-    def _effect_of(self, call: CheckedCall) -> Effect:
-        """The effect of this very call, or the strongest that the tool declares."""
-        if call.complaint is not None:
-            return Effect.PURE
-        try:
-            return self._means.tools.effect_of(call.tool, call.arguments)
-        except ToolError:
-            return call.effect
 
     def _record_response(self, request: ModelRequest, reply: ModelReply) -> None:
         """The answer and the end of the run, in one message."""

@@ -14,9 +14,9 @@ from services.runner.journal import Fenced, Journal
 from services.runner.live import LiveFeed
 from services.runner.loop import HandedBack, Means, RunLoop
 from shared.bodies import BodyMissing
-from shared.consumer import Puller
 from shared.dead_letters import DeadLetters
 from shared.errors import Conflict, Permanent, StudioError, Unavailable
+from shared.puller import Puller
 from shared.run_log import LogRead, RunKey, RunLog
 from shared.run_state import LogGap
 from shared.scrub import Scrubber

@@ -28,9 +28,10 @@ from shared.bus import (
     log_subject,
     make_broker,
 )
-from shared.consumer import Handler, Puller, StepConsumer
+from shared.consumer import Handler, StepConsumer
 from shared.dead_letters import DeadLetters, resend
 from shared.errors import Permanent, Unavailable
+from shared.puller import Puller
 from shared.run_log import RunKey, RunLog
 from shared.steps import Step, encode_steps
 from studio.stack.nats import NatsServer

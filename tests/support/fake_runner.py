@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from nats.aio.client import Client
 
 from shared.bus import CATALOG, RUNNER, RUNS, catalog_subject, jetstream, live_subject
-from shared.consumer import Puller
 from shared.errors import Conflict
+from shared.puller import Puller
 from shared.run_log import RunKey, RunLog
 from shared.scrub import Scrubber
 from shared.steps import (

@@ -19,9 +19,10 @@ from services.gateway.keys import Keys
 from services.recorder.handlers import Recorder
 from shared.bodies import BodyStore
 from shared.bus import COST, RECORDER, client_of, make_broker
-from shared.consumer import Puller, StepConsumer
+from shared.consumer import StepConsumer
 from shared.database import Database
 from shared.dead_letters import DeadLetters
+from shared.puller import Puller
 from tests.support.waiting import eventually
 
 PEPPER = "a pepper for tests only"

@@ -18,7 +18,7 @@ from services.runner.model import Live, Model, ModelReply, ModelRequest
 from services.runner.tools.registry import ToolRegistry
 from services.runner.worker import Limits, Worker
 from shared.bus import job_subject
-from shared.consumer import Puller
+from shared.puller import Puller
 from shared.run_log import LogRead, RunKey, RunLog, Sealed
 from shared.service import Runtime
 from shared.steps import now
