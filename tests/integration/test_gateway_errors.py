@@ -40,25 +40,26 @@ async def post(gateway: Gateway, **fields: Any) -> httpx.Response:
     return await gateway.http.post("/api/runs", json={"prompt": "hi", **fields})
 
 
-@pytest.mark.parametrize(
-    ("fields", "field", "hint"),
-    [
-        ({"prompt": ""}, "prompt", "at least 1 character"),
-        ({"prompt": "  "}, "prompt", "more than white space"),
-        ({"model": "gpt-9"}, "model", "simulator has mistral-large-latest, mistral-small-latest"),
-        ({"tools": ["calculator", "shell"]}, "tools.1", "the tools are calculator, http_fetch"),
-        ({"agent": "nobody"}, "agent", "the agents are assistant"),
-        ({"parameters": {"temperature": 2}}, "parameters.temperature", "less than or equal to 1.5"),
-        ({"max_rounds": 101}, "max_rounds", "less than or equal to 100"),
-        ({"budget_usd": 1}, "budget_usd", "the fields here are prompt, agent"),
-    ],
-)
+BAD_REQUESTS: list[tuple[dict[str, Any], str, str]] = [
+    ({"prompt": ""}, "prompt", "at least 1 character"),
+    ({"prompt": "  "}, "prompt", "more than white space"),
+    ({"model": "gpt-9"}, "model", "simulator has mistral-large-latest, mistral-small-latest"),
+    ({"tools": ["calculator", "shell"]}, "tools.1", "the tools are calculator, http_fetch"),
+    ({"agent": "nobody"}, "agent", "the agents are assistant"),
+    ({"parameters": {"temperature": 2}}, "parameters.temperature", "less than or equal to 1.5"),
+    ({"max_rounds": 101}, "max_rounds", "less than or equal to 100"),
+    ({"budget_usd": 1}, "budget_usd", "the fields here are prompt, agent"),
+]
+
+
 async def test_a_bad_request_names_the_field_and_what_would_be_right(
-    gateway: Gateway, fields: dict[str, Any], field: str, hint: str
+    gateway: Gateway, subtests: pytest.Subtests
 ) -> None:
-    document = problem(await post(gateway, **fields), 422, "invalid-request")
-    assert document["errors"][0]["field"] == field
-    assert hint in document["errors"][0]["message"]
+    for fields, field, hint in BAD_REQUESTS:
+        with subtests.test(field=field):
+            document = problem(await post(gateway, **fields), 422, "invalid-request")
+            assert document["errors"][0]["field"] == field
+            assert hint in document["errors"][0]["message"]
 
 
 async def test_invalid_json_is_answered_with_the_position(gateway: Gateway) -> None:
@@ -100,36 +101,21 @@ async def test_a_prompt_just_under_the_limit_is_taken(gateway: Gateway) -> None:
     assert (answer.status_code, answer.json()["status"]) == (200, "completed")
 
 
-@pytest.mark.parametrize(
-    "run_id", [str(uuid_utils.uuid7()), "nonsense", "00000000-0000-0000-0000-000000000000"]
-)
-async def test_an_unknown_run_is_not_there_whatever_its_id_looks_like(gateway: Gateway, run_id: str) -> None:
-    for path in (
-        f"/api/runs/{run_id}",
-        f"/api/runs/{run_id}/steps",
-        f"/api/runs/{run_id}/events",
-        f"/runs/{run_id}",
-    ):
-        problem(await gateway.http.get(path), 404, "not-found")
-    problem(await gateway.http.post(f"/api/runs/{run_id}/cancel"), 404, "not-found")
-    problem(await gateway.http.delete(f"/api/runs/{run_id}"), 404, "not-found")
+async def test_an_unknown_run_is_not_there_whatever_its_id_looks_like(gateway: Gateway) -> None:
+    for run_id in (str(uuid_utils.uuid7()), "nonsense", "00000000-0000-0000-0000-000000000000"):
+        run = f"/api/runs/{run_id}"
+        for path in (run, f"{run}/steps", f"{run}/events", f"/runs/{run_id}"):
+            problem(await gateway.http.get(path), 404, "not-found")
+        problem(await gateway.http.post(f"{run}/cancel"), 404, "not-found")
+        problem(await gateway.http.delete(run), 404, "not-found")
 
 
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
-        ("cursor=nonsense", "cursor"),
-        ("limit=0", "limit"),
-        ("limit=201", "limit"),
-        ("limit=many", "limit"),
-        ("status=done", "status"),
-        ("statu=failed", "statu"),
-        ("agent=%00", "agent"),
-    ],
-)
-async def test_a_bad_query_names_the_parameter(gateway: Gateway, query: str, field: str) -> None:
-    document = problem(await gateway.http.get(f"/api/runs?{query}"), 422, "invalid-request")
-    assert document["errors"][0]["field"] == field
+async def test_a_bad_query_names_the_parameter(gateway: Gateway, subtests: pytest.Subtests) -> None:
+    limits = ("limit=0", "limit=201", "limit=many")
+    for query in ("cursor=nonsense", *limits, "status=done", "statu=failed", "agent=%00"):
+        with subtests.test(query=query):
+            document = problem(await gateway.http.get(f"/api/runs?{query}"), 422, "invalid-request")
+            assert document["errors"][0]["field"] == query.partition("=")[0]
 
 
 async def test_a_wrong_path_and_a_wrong_method_are_problems_too(gateway: Gateway) -> None:

@@ -74,8 +74,9 @@ async def test_a_gateway_that_is_told_to_end_ends_its_streams_and_loses_no_run(
         running_fake_runner(client_of(broker)),
         process(nats_url, database_url, log) as (gateway, url),
         httpx.AsyncClient(base_url=url, headers={"X-API-Key": key}, timeout=30) as http,
-        connect(url.replace("http", "ws") + "/api/ws/chat", additional_headers={"X-API-Key": key}) as chat,
     ):
+        ticket = (await http.post("/api/tickets")).json()["ticket"]
+        chat = await connect(f"{url.replace('http', 'ws')}/api/ws/chat?ticket={ticket}", proxy=None)
         run_id = (await http.post("/api/runs", json={"prompt": "hold it"})).json()["run_id"]
         waiting = asyncio.create_task(http.post("/api/runs?wait=300", json={"prompt": "hold it"}))
         talking = asyncio.create_task(http.post("/api/chat", json={"message": "hold it"}))
@@ -104,6 +105,8 @@ async def test_a_gateway_that_is_told_to_end_ends_its_streams_and_loses_no_run(
     assert "Traceback" not in text
     assert "Application shutdown complete" in text
     assert key not in text
+    assert ticket not in text
+    assert ticket[-43:] not in text
     assert "hold it" not in text
     assert run_id in text
 

@@ -94,7 +94,7 @@ async def test_a_run_is_readable_at_once_and_equal_from_log_and_database(
         await eventually(is_charged)
     listed = (await gateway.http.get("/api/runs")).json()["items"][0]
     from_database = (await gateway.http.get(f"/api/runs/{run_id}")).json()
-    charged = {"total_cost_usd": "0.0001", "unpriced": 0}
+    charged = {"total_cost_usd": "0.0001", "unpriced": 0, "charged": 2}
     assert from_database == {**from_log, **charged}
     assert listed == {
         name: value for name, value in from_database.items() if name not in {"steps", "next_after"}

@@ -1,0 +1,65 @@
+"""Wiring only. Run: uvicorn --factory services.gateway.app:make_app"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from services.gateway import exception_handlers, openapi
+from services.gateway.boundary import Boundary
+from services.gateway.idempotency import HEADER
+from services.gateway.parts import assembled
+from services.gateway.routes import access, catalog, chat, chat_socket, events, runs, simple
+from services.gateway.settings import GatewaySettings
+from services.gateway.shutdown import connected
+from shared.bus import make_broker
+from shared.service import Runtime, operations, running
+
+
+def make_app() -> FastAPI:
+    """The gateway as an ASGI application; connects when it starts."""
+    settings = GatewaySettings()
+    broker = make_broker("gateway", settings.nats_url)
+    current: list[Runtime] = []
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with (
+            running("gateway", settings, broker) as runtime,
+            connected(broker, runtime),
+            assembled(settings, runtime) as parts,
+        ):
+            app.state.parts = parts
+            current.append(runtime)
+            yield
+            current.clear()
+
+    app = FastAPI(
+        title="AgentOps Studio",
+        version=openapi.VERSION,
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    routers = [module.router for module in (runs, events, chat, chat_socket, catalog, access, simple)]
+    for router in routers:
+        app.include_router(router)
+    for path, handler in operations(lambda: current[0] if current else None).items():
+        app.add_route(path, handler, include_in_schema=False)
+    exception_handlers.install(app, routers)
+    openapi.install(app)
+    app.add_middleware(Boundary)
+    if settings.gateway_allowed_origins:
+        _allow_pages(app, settings.gateway_allowed_origins)
+    return app
+
+
+def _allow_pages(app: FastAPI, origins: tuple[str, ...]) -> None:
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=list(origins),
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["Authorization", "X-API-Key", "Content-Type", "Last-Event-ID", HEADER],
+        expose_headers=["Location", "Retry-After", "Idempotent-Replayed"],
+    )

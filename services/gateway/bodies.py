@@ -1,0 +1,103 @@
+"""Large values of a run: found in Postgres or the object store, and put back into steps within a bound."""
+
+import asyncio
+import json
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import JsonValue
+
+from services.gateway import reads
+from services.gateway.problems import NOT_FOUND, Problem
+from services.gateway.views import Whole
+from shared.bodies import BodyMissing, BodyStore
+from shared.database import Database
+from shared.errors import Unavailable
+from shared.run_log import RunKey
+from shared.steps import BodyRef, Text
+
+INFLATE_EACH: Final = 256 * 1024
+INFLATE_ALL: Final = 1024 * 1024
+WHOLE_BYTES: Final = 64 * 1024
+PREVIEW_CHARACTERS: Final = 4096
+DATABASE_PATIENCE_S: Final = 2.0
+SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass
+class _Budget:
+    left: int
+
+
+class Bodies:
+    """Every method may raise Unavailable."""
+
+    def __init__(self, store: BodyStore, database: Database) -> None:
+        self._store = store
+        self._database = database
+
+    async def get(self, run: RunKey, sha256: str) -> bytes:
+        """The JSON text of a value of this run. Raises Problem (404)."""
+        if not SHA256.fullmatch(sha256):
+            raise _no_such_body(sha256)
+        try:
+            return await self._store.get(run.project, BodyRef(sha256=sha256, size=0))
+        except BodyMissing:
+            content = await self._projected(run, sha256)
+        except Unavailable:
+            content = await self._projected(run, sha256)
+            if content is None:
+                raise
+        if content is None:
+            raise _no_such_body(sha256)
+        return content
+
+    async def shown(self, run: RunKey, text: Text | None) -> Whole:
+        """A prompt or a response as a run's view has it: whole up to 64 KiB, else its beginning."""
+        if not isinstance(text, BodyRef):
+            return Whole(text=text)
+        value = json.loads(await self.get(run, text.sha256))
+        if text.size <= WHOLE_BYTES:
+            return Whole(text=value)
+        return Whole(text=value[:PREVIEW_CHARACTERS], body=text.sha256)
+
+    async def json_text(self, run: RunKey, sha256: str) -> str:
+        """A body that is a text."""
+        return str(json.loads(await self.get(run, sha256)))
+
+    async def inflated(self, run: RunKey, texts: list[bytes]) -> list[bytes]:
+        """Steps with their values back in place, as long as they are not too large; else the reference."""
+        budget = _Budget(INFLATE_ALL)
+        return [await self._inflated(run, text, budget) if b'"$body"' in text else text for text in texts]
+
+    async def _inflated(self, run: RunKey, text: bytes, budget: _Budget) -> bytes:
+        value = await self._value(run, json.loads(text), budget)
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+    async def _value(self, run: RunKey, value: JsonValue, budget: _Budget) -> JsonValue:
+        match value:
+            case {"$body": str(sha256), "bytes": int(size), **rest} if not rest:
+                if size > min(INFLATE_EACH, budget.left):
+                    return value
+                budget.left -= size
+                inflated: JsonValue = json.loads(await self.get(run, sha256))
+                return inflated
+            case dict():
+                return {name: await self._value(run, item, budget) for name, item in value.items()}
+            case list():
+                return [await self._value(run, item, budget) for item in value]
+        return value
+
+    async def _projected(self, run: RunKey, sha256: str) -> bytes | None:
+        try:
+            async with asyncio.timeout(DATABASE_PATIENCE_S), self._database.connection() as connection:
+                return await reads.body(connection, run, sha256)
+        except TimeoutError as error:
+            raise Unavailable("the database did not answer in time") from error
+
+
+def _no_such_body(sha256: str) -> Problem:
+    return Problem(
+        NOT_FOUND, f"the run has no body {sha256[:64]!r}; a body's name is the $body of a reference in a step"
+    )

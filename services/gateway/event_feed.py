@@ -1,0 +1,159 @@
+"""What an event stream sends: every step of a run once and in order, deltas between them, then the end.
+
+First what the log has, then what arrives; the sequence numbers join the two, and where one is missing
+the log is read again. Not here: the bound on what waits to be sent (`event_buffer.py`), the connection
+(`event_response.py`).
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from time import monotonic
+from typing import Final
+
+import structlog
+
+from services.gateway.event_buffer import Event, EventBuffer
+from services.gateway.hub import Hub
+from services.gateway.metrics import OVERFLOWS
+from services.gateway.problems import NOT_FOUND, Problem
+from services.gateway.runs import Found, Runs
+from shared.errors import Unavailable
+
+log = structlog.get_logger(__name__)
+
+RETRY: Final = b"retry: 1000\n\n"
+HEARTBEAT: Final = b": heartbeat\n\n"
+STOPPING: Final = b": this server is stopping; reconnect with Last-Event-ID\n\n"
+TOO_SLOW: Final = b": you read too slowly; reconnect with Last-Event-ID\n\n"
+AWAY: Final = b": the log cannot be read; reconnect with Last-Event-ID\n\n"
+GONE: Final = b": the run was deleted\n\n"
+PATIENCE_S: Final = 10.0
+PAUSE_S: Final = 0.2
+FRAMES_BYTES: Final = 256 * 1024
+
+
+class EventFeed:
+    """The frames for one client, from the step behind `after` on."""
+
+    def __init__(self, hub: Hub, runs: Runs, found: Found, after: int) -> None:
+        self.buffer = EventBuffer()
+        self._hub = hub
+        self._runs = runs
+        self._found = found
+        self._next = after + 1
+        self._has_ended = False
+
+    async def frames(self) -> AsyncGenerator[bytes]:
+        """Ends with the run, with the process, or when its client is too slow; the latter two say so."""
+        yield RETRY
+        is_final = self._found.view.status.is_final
+        try:
+            async with aclosing(self._stored() if is_final else self._followed()) as frames:
+                async for frame in frames:
+                    yield frame
+            if self._has_ended:
+                yield await self._end()
+        except Unavailable as error:
+            log.info("an event stream ends early", run_id=self._found.run.run_id, error=str(error))
+            yield AWAY
+        except Problem as problem:
+            yield GONE if problem.kind is NOT_FOUND else STOPPING
+
+    async def _stored(self) -> AsyncGenerator[bytes]:
+        """A finished run."""
+        async for page in self._runs.step_pages(self._found, self._next - 1):
+            for frames in _joined([Event(step.text, step.seq) for step in page]):
+                yield frames
+        self._has_ended = True
+
+    async def _followed(self) -> AsyncGenerator[bytes]:
+        async with self._hub.watching(self._found.run, self.buffer) as position:
+            async for frame in self._earlier(position):
+                yield frame
+            while not self._has_ended:
+                if not await self.buffer.wait(self._hub.heartbeat_s):
+                    yield HEARTBEAT
+                    continue
+                events = self.buffer.take()
+                if self.buffer.is_too_slow:
+                    OVERFLOWS.inc()
+                    yield TOO_SLOW
+                    return
+                heard = self.buffer.heard
+                for frames in _joined(self._due(events)):
+                    yield frames
+                if self._next <= heard:
+                    async for frame in self._logged(until=heard):
+                        yield frame
+                if self.buffer.is_closed and not self._has_ended:
+                    yield STOPPING
+                    return
+
+    async def _earlier(self, position: int) -> AsyncIterator[bytes]:
+        """What was there before the listening began, at `position`."""
+        if self._next > self._found.view.step_count:  # the client has more than was found: look again
+            view = (await self._runs.find(self._found.run)).view
+            self._has_ended = view.status.is_final and self._next >= view.step_count
+        if self._found.in_database:  # the broker may have it no more
+            async for page in self._runs.step_pages(self._found, self._next - 1):
+                for frames in _joined(self._due([Event(step.text, step.seq) for step in page])):
+                    yield frames
+        async for frame in self._logged(position):
+            yield frame
+
+    async def _logged(self, position: int = 0, *, until: int = -1) -> AsyncIterator[bytes]:
+        """What the log has from the next step on, at least to stream sequence `position` and step `until`."""
+        deadline = monotonic() + PATIENCE_S
+        while monotonic() < deadline:
+            try:
+                async for page in self._runs.log_steps(self._found.run, self._next - 1, at_least=position):
+                    events = [Event(step.text, step.seq, step.kind == "run-finished") for step in page]
+                    for frames in _joined(self._due(events)):
+                        yield frames
+                if self._next > until:
+                    return
+            except Unavailable as error:
+                log.info("the log is read again", run_id=self._found.run.run_id, error=str(error))
+            await asyncio.sleep(PAUSE_S)
+        raise Unavailable("the log does not have what was heard of it")
+
+    def _due(self, events: list[Event]) -> list[Event]:
+        """The deltas, and the steps that are next; the others were sent before, or are to be read first."""
+        due = []
+        for event in events:
+            if event.seq is None:
+                due.append(event)
+                continue
+            if event.seq == self._next:
+                self._next += 1
+                due.append(event)
+            self._has_ended = self._has_ended or (event.is_end and event.seq < self._next)
+        return due
+
+    async def _end(self) -> bytes:
+        view = self._found.view
+        deadline = monotonic() + PATIENCE_S
+        while not view.status.is_final:
+            if monotonic() > deadline:
+                raise Unavailable("the end of the run cannot be read")
+            try:
+                view = await self._runs.ended(self._found.run)
+            except Unavailable as error:
+                log.info("the end of a run is read again", run_id=view.run_id, error=str(error))
+                await asyncio.sleep(PAUSE_S)
+        return b"event: end\ndata: %s\n\n" % view.model_dump_json().encode()
+
+
+def _joined(events: list[Event]) -> list[bytes]:
+    """The frames in pieces of a size that suits one write."""
+    pieces: list[bytes] = []
+    frames: list[bytes] = []
+    size = 0
+    for event in events:
+        frames.append(event.frame)
+        size += len(event.data)
+        if size >= FRAMES_BYTES:
+            pieces.append(b"".join(frames))
+            frames, size = [], 0
+    return [*pieces, b"".join(frames)] if frames else pieces

@@ -1,0 +1,121 @@
+"""Cancelling and deleting runs: the steps that the gateway itself appends, with compare-and-set."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from services.gateway.erasure import Erasure
+from services.gateway.problems import RUN_ACTIVE, RUN_FINISHED, Problem, no_such_run
+from services.gateway.runs import Runs
+from shared.bus import nudge_subject
+from shared.errors import Conflict, Unavailable
+from shared.run_log import RunKey, RunLog
+from shared.steps import CancelRequested, RunDeleted, RunStatus, Step, now
+
+log = structlog.get_logger(__name__)
+
+PATIENCE_S: Final = 2.0
+MOST_CONFLICTS: Final = 50
+CONFLICT_PAUSE_S: Final = 0.02
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a run stands, as far as the next step of its log depends on it."""
+
+    status: RunStatus
+    next_seq: int
+    attempt: int
+    position: int
+    is_cancelled: bool
+    is_in_log: bool
+
+
+class Lifecycle:
+    """Methods raise Problem (404, 409) and Unavailable. `who` is written into the log."""
+
+    def __init__(self, client: Client, run_log: RunLog, runs: Runs, erasure: Erasure) -> None:
+        self._client = client
+        self._log = run_log
+        self._runs = runs
+        self._erasure = erasure
+
+    async def cancel(self, run: RunKey, who: str, why: str) -> RunStatus:
+        """Ask the run's runner to stop; to ask again changes nothing. Returns the status so far."""
+
+        def decide(standing: Standing) -> Step | None:
+            if standing.status.is_final:
+                raise Problem(RUN_FINISHED, f"the run is {standing.status}; there is nothing to cancel")
+            if not standing.is_in_log:
+                raise Problem(
+                    RUN_FINISHED, "the run's log is gone from the broker; no runner will go on with it"
+                )
+            if standing.is_cancelled:
+                return None
+            return CancelRequested(**self._envelope(run, standing), who=who, why=why)
+
+        standing, _ = await self._append(run, decide)
+        try:
+            await self._client.publish(nudge_subject(run.project, run.run_id), b"")
+        except (NatsError, OSError) as error:
+            log.info("the runner was not nudged, it will see the step later", error=str(error))
+        return standing.status
+
+    async def delete(self, run: RunKey, who: str) -> bool:
+        """The run is gone for every reader at once; whether all of its content is erased already."""
+        self._erasure.require_room()
+
+        def decide(standing: Standing) -> Step:
+            if not standing.status.is_final:
+                raise Problem(
+                    RUN_ACTIVE,
+                    f"the run is {standing.status}; cancel it first: POST /api/runs/{run.run_id}/cancel",
+                )
+            return RunDeleted(**self._envelope(run, standing), who=who)
+
+        _, sequence = await self._append(run, decide)
+        return await self._erasure.erase(run, sequence)
+
+    async def _append(self, run: RunKey, decide: Callable[[Standing], Step | None]) -> tuple[Standing, int]:
+        """Append what `decide` makes of the run as it stands; returns that and the log's new end."""
+        for _ in range(MOST_CONFLICTS):
+            standing = await self._standing(run)
+            step = decide(standing)
+            if step is None:
+                return standing, standing.position
+            try:
+                sealed = self._log.seal([step])
+                return standing, await self._log.append(run, sealed, standing.position, patience_s=PATIENCE_S)
+            except Conflict:
+                await asyncio.sleep(CONFLICT_PAUSE_S)
+        raise Unavailable("others wrote to the run's log all the time; try again")
+
+    async def _standing(self, run: RunKey) -> Standing:
+        fold = await self._runs.fold(run)
+        state = fold.state
+        if state.deleted:
+            raise no_such_run(run.run_id)
+        if state.request is not None:
+            is_cancelled = state.cancel is not None
+            return Standing(
+                state.status, state.next_seq, state.attempt, fold.position, is_cancelled, is_in_log=True
+            )
+        view = (await self._runs.find(run)).view
+        return Standing(
+            view.status, view.step_count, view.attempt, fold.position, is_cancelled=False, is_in_log=False
+        )
+
+    def _envelope(self, run: RunKey, standing: Standing) -> dict[str, Any]:
+        return {
+            "run_id": run.run_id,
+            "seq": standing.next_seq,
+            "at": now(),
+            "project": run.project,
+            "attempt": standing.attempt,
+            "writer": self._log.writer,
+        }

@@ -1,0 +1,94 @@
+"""Reading a request's body within bounds of size and time."""
+
+import asyncio
+from typing import Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+from services.gateway.problems import REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem
+from services.gateway.validation import invalid_body
+
+BODY_LIMIT: Final = 1024 * 1024
+BODY_TIMEOUT_S: Final = 30.0
+# A client that is still sending does not read the answer: this much is taken in and thrown away first.
+DISCARD_LIMIT: Final = 32 * BODY_LIMIT
+DISCARD_TIMEOUT_S: Final = 5.0
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+async def read_model(request: Request, model: type[Model], *, optional: bool = False) -> Model:
+    """The body as `model`; an `optional` one may be empty. Raises Problem: 408, 413, 415 or 422."""
+    _require_json(request)
+    data = await read_body(request)
+    if optional and not data:
+        return model()
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        raise invalid_body(error, model) from None
+
+
+async def read_body(request: Request) -> bytes:
+    """At most BODY_LIMIT bytes. Raises Problem when there are more or they come too slowly."""
+    declared = request.headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > BODY_LIMIT:
+        await _discard(request, int(declared))
+        raise _too_large()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await _collect(request)
+    except TimeoutError:
+        raise Problem(
+            REQUEST_TIMEOUT, f"the body did not arrive within {BODY_TIMEOUT_S:g} s", headers=_CLOSE
+        ) from None
+
+
+async def _collect(request: Request) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        chunk, more = await _receive(request)
+        size += len(chunk)
+        if size > BODY_LIMIT:
+            await _discard(request, DISCARD_LIMIT)
+            raise _too_large()
+        chunks.append(chunk)
+        if not more:
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _receive(request: Request) -> tuple[bytes, bool]:
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    return message.get("body", b""), message.get("more_body", False)
+
+
+async def _discard(request: Request, size: int) -> None:
+    if size > DISCARD_LIMIT:
+        return
+    left, more = size, True
+    try:
+        async with asyncio.timeout(DISCARD_TIMEOUT_S):
+            while more and left > 0:
+                chunk, more = await _receive(request)
+                left -= len(chunk)
+    except TimeoutError:
+        return
+
+
+_CLOSE: Final = {"Connection": "close"}
+
+
+def _too_large() -> Problem:
+    return Problem(TOO_LARGE, f"the body is larger than the limit of {BODY_LIMIT} bytes", headers=_CLOSE)
+
+
+def _require_json(request: Request) -> None:
+    """A body without a declared type counts as JSON."""
+    given = request.headers.get("content-type", "application/json")
+    essence = given.partition(";")[0].strip().lower()
+    if essence != "application/json" and not essence.endswith("+json"):
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, f"the content type is {essence[:80]!r}; send application/json")

@@ -1,0 +1,159 @@
+"""All SQL that reads for the API: runs, steps, bodies, charges. Every statement names the project.
+
+Rows become views here; what is not in Postgres yet is found by `runs.py`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from pydantic_core import from_json
+
+from services.gateway.views import Cost, RunView
+from shared.database import Connection
+from shared.run_log import RunKey
+from shared.steps import Failure, RunStatus, Usage
+
+COLUMNS: Final = """
+    r.run_id, r.status, r.agent, r.agent_version, r.model, r.prompt, r.prompt_body, r.response,
+    r.response_body, r.session_id, r.user_id, r.group_name, r.metadata, r.created_at, r.started_at,
+    r.finished_at, r.last_seq, r.steps, r.attempt, r.input_tokens, r.cached_input_tokens, r.output_tokens,
+    r.reasoning_tokens, r.model_calls, r.tool_calls, r.rounds, r.error, r.deleted_at, c.usd, c.unpriced,
+    c.charged
+"""
+CHARGES: Final = """
+    SELECT sum(amount_usd) AS usd, count(*) FILTER (WHERE amount_usd IS NULL) AS unpriced,
+           count(DISTINCT seq) FILTER (WHERE kind = 'model') AS charged
+    FROM charges
+"""
+# The charges come even when the run's row has not been written yet.
+FIND: Final = f"""
+    SELECT {COLUMNS}
+    FROM ({CHARGES} WHERE run_id = $2 AND project = $1) AS c
+    LEFT JOIN runs AS r ON r.run_id = $2 AND r.project = $1
+"""  # noqa: S608 - constants
+LIST: Final = f"""
+    SELECT {COLUMNS}
+    FROM runs AS r, LATERAL ({CHARGES} WHERE charges.run_id = r.run_id) AS c
+    WHERE r.project = $1 AND r.deleted_at IS NULL
+"""  # noqa: S608 - constants
+STEPS: Final = """
+    SELECT seq, kind, payload FROM steps WHERE run_id = $2 AND project = $1 AND seq > $3 ORDER BY seq LIMIT $4
+"""
+BODY: Final = """
+    SELECT content FROM bodies
+    WHERE project = $1 AND sha256 = $3 AND EXISTS (
+        SELECT FROM steps WHERE run_id = $2 AND project = $1 AND body_refs @> ARRAY[$3]
+    )
+"""
+
+
+@dataclass(frozen=True)
+class RunFilter:
+    """What a listed run must have; None does not matter."""
+
+    status: str | None = None
+    agent: str | None = None
+    model: str | None = None
+    session_id: str | None = None
+    user_id: str | None = None
+    group_name: str | None = None
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run as Postgres has it. `view` is None when there is no row; `is_whole`: it ended, no step misses."""
+
+    view: RunView | None
+    cost: Cost
+    is_whole: bool = False
+    is_deleted: bool = False
+
+
+@dataclass(frozen=True)
+class StepText:
+    """A step as it is stored."""
+
+    seq: int
+    kind: str
+    text: bytes
+
+
+async def find_run(connection: Connection, run: RunKey) -> RunRow:
+    record: Any = await connection.fetchrow(FIND, run.project, UUID(run.run_id))
+    cost = _cost(record)
+    if record["run_id"] is None:
+        return RunRow(None, cost)
+    whole = RunStatus(record["status"]).is_final and record["steps"] == record["last_seq"] + 1
+    return RunRow(_view(record), cost, whole, record["deleted_at"] is not None)
+
+
+async def list_runs(
+    connection: Connection, project: str, wanted: RunFilter, before: UUID | None, limit: int
+) -> list[RunView]:
+    """Newest first; ids are ordered by time."""
+    values: list[Any] = [project]
+    statement = LIST
+    for column, value in vars(wanted).items():
+        if value is not None:
+            values.append(value)
+            statement += f" AND r.{column} = ${len(values)}"
+    if before is not None:
+        values.append(before)
+        statement += f" AND r.run_id < ${len(values)}"
+    values.append(limit)
+    statement += f" ORDER BY r.run_id DESC LIMIT ${len(values)}"
+    return [_view(record) for record in await connection.fetch(statement, *values)]
+
+
+async def step_texts(connection: Connection, run: RunKey, after: int, limit: int) -> list[StepText]:
+    rows = await connection.fetch(STEPS, run.project, UUID(run.run_id), after, limit)
+    return [StepText(row["seq"], row["kind"], row["payload"].encode()) for row in rows]
+
+
+async def body(connection: Connection, run: RunKey, sha256: str) -> bytes | None:
+    """The body, if a step of this run points to it."""
+    content: bytes | None = await connection.fetchval(BODY, run.project, UUID(run.run_id), sha256)
+    return content
+
+
+def _cost(record: Any) -> Cost:
+    return Cost(usd=record["usd"], unpriced=record["unpriced"], charged=record["charged"])
+
+
+def _view(record: Any) -> RunView:
+    usage = Usage(
+        input=record["input_tokens"],
+        cached_input=record["cached_input_tokens"],
+        output=record["output_tokens"],
+        reasoning=record["reasoning_tokens"],
+    )
+    return RunView(
+        run_id=str(record["run_id"]),
+        status=RunStatus(record["status"]),
+        agent=record["agent"],
+        agent_version=record["agent_version"],
+        model=record["model"],
+        prompt=record["prompt"],
+        prompt_body=record["prompt_body"],
+        response=record["response"],
+        response_body=record["response_body"],
+        session_id=record["session_id"],
+        user_id=record["user_id"],
+        group=record["group_name"],
+        metadata=from_json(record["metadata"]) if record["metadata"] else {},
+        created_at=record["created_at"],
+        started_at=record["started_at"],
+        finished_at=record["finished_at"],
+        attempt=record["attempt"],
+        step_count=record["steps"],
+        rounds=record["rounds"],
+        model_calls=record["model_calls"],
+        tool_calls=record["tool_calls"],
+        usage=usage,
+        total_tokens=usage.total,
+        total_cost_usd=record["usd"],
+        unpriced=record["unpriced"],
+        charged=record["charged"],
+        error=Failure.model_validate_json(record["error"]) if record["error"] else None,
+    )

@@ -1,0 +1,97 @@
+"""Runs in the shortest form: `POST /run`, `GET /runs`, `GET /runs/{run_id}`."""
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from services.gateway import examples
+from services.gateway.answers import IdempotencyKey, OnlyKnown, RunIdPath, json_answer, run_key
+from services.gateway.auth import Caller
+from services.gateway.limits import read_model
+from services.gateway.openapi import answers, gives, takes
+from services.gateway.parts import parts_of
+from services.gateway.problems import KEY_REUSED, NOT_FOUND, RUN_FAILED, RUN_UNFINISHED
+from services.gateway.reads import RunFilter
+from services.gateway.requests import PromptInput
+from services.gateway.routes.chat import ANSWER_S, answer_of
+from services.gateway.simple_views import SimpleRun, SimpleRunDetail, simple_detail, simple_run
+from services.gateway.starter import Order
+from services.gateway.step_pages import page_of
+from services.gateway.views import View
+from shared.run_log import RunKey
+from shared.steps import decode_steps
+
+router: Final = APIRouter(tags=["simple"], dependencies=[OnlyKnown])
+MOST_STEPS: Final = 1000
+
+
+class SimpleAnswer(View):
+    """`total_cost` is in USD, and null when a part of it has no known price."""
+
+    run_id: str
+    response: str
+    total_tokens: int
+    total_cost: float | None
+
+
+@router.post(
+    "/run",
+    summary="Run a prompt and wait",
+    response_model=SimpleAnswer,
+    responses={
+        **answers(KEY_REUSED, RUN_FAILED, RUN_UNFINISHED, body=True),
+        **gives(examples.SIMPLE_ANSWER, description="The run completed."),
+    },
+    openapi_extra=takes(PromptInput, {"prompt": examples.PROMPT}),
+)
+async def run_prompt(request: Request, caller: Caller, idempotency_key: IdempotencyKey = None) -> Response:
+    """As `POST /api/chat`, with what it took. Waits up to 2 s more for the last charge."""
+    body = await read_model(request, PromptInput)
+    parts = parts_of(request)
+    order = Order(caller, request.url.path, body.run(), idempotency_key)
+    view, is_replay = await parts.waiter.start_and_wait(order, ANSWER_S)
+    request.scope["run_id"] = view.run_id
+    response = await answer_of(parts, caller.project, view)
+    cost = await parts.waiter.charged(RunKey(caller.project, view.run_id), view.model_calls)
+    is_whole = cost.usd is not None and not cost.unpriced and (cost.charged or 0) >= view.model_calls
+    answer = SimpleAnswer(
+        run_id=view.run_id,
+        response=response,
+        total_tokens=view.total_tokens,
+        total_cost=float(cost.usd) if is_whole and cost.usd is not None else None,
+    )
+    return json_answer(answer, headers={"Idempotent-Replayed": "true"} if is_replay else None)
+
+
+@router.get(
+    "/runs",
+    summary="The newest runs",
+    response_model=list[SimpleRun],
+    responses={**answers(), **gives([examples.SIMPLE_RUN])},
+)
+async def list_runs(
+    request: Request, caller: Caller, limit: Annotated[int, Query(ge=1, le=200)] = 50
+) -> Response:
+    """Newest first. Filters and further pages: `GET /api/runs`."""
+    views = await parts_of(request).runs.newest(caller.project, RunFilter(), None, limit)
+    return Response(
+        b"[" + b",".join(simple_run(view).model_dump_json().encode() for view in views) + b"]",
+        media_type="application/json",
+    )
+
+
+@router.get(
+    "/runs/{run_id}",
+    summary="A run as conversation",
+    response_model=SimpleRunDetail,
+    responses={**answers(NOT_FOUND), **gives(examples.SIMPLE_DETAIL)},
+)
+async def get_run(request: Request, caller: Caller, run_id: RunIdPath) -> Response:
+    """Its messages and tool calls, of the first 1,000 steps."""
+    parts = parts_of(request)
+    found = await parts.runs.find(run_key(caller, run_id))
+    page = page_of(await parts.runs.steps(found, -1, MOST_STEPS), MOST_STEPS)
+    texts = await parts.bodies.inflated(found.run, page.texts)
+    return json_answer(simple_detail(found.view, decode_steps(b"[" + b",".join(texts) + b"]")))

@@ -1,0 +1,198 @@
+"""Finding runs: in Postgres when it has all of a finished run, else in the log, which is the truth.
+
+Either may be away, and then the other answers as well as it can. A run that was deleted is not there from
+the moment that its log says so, whatever Postgres still has.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+from uuid import UUID
+
+import structlog
+
+from services.gateway import reads
+from services.gateway.bodies import Bodies
+from services.gateway.log_reader import Last, LogReader
+from services.gateway.problems import no_such_run
+from services.gateway.reads import RunFilter, RunRow, StepText
+from services.gateway.views import Cost, RunView, view_of
+from shared.database import Connection, Database
+from shared.errors import Unavailable
+from shared.run_log import RunKey
+from shared.run_state import RunState
+from shared.steps import AgentResponse, Step, decode_steps, encode_step
+
+log = structlog.get_logger(__name__)
+
+DATABASE_PATIENCE_S: Final = 2.0
+LIST_PATIENCE_S: Final = 10.0
+PAGE_STEPS: Final = 500
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A run that is there. `in_database`: Postgres has all of its steps, or all that are left of them."""
+
+    run: RunKey
+    view: RunView
+    in_database: bool
+
+
+@dataclass(frozen=True)
+class LogFold:
+    """What a run's log adds up to. `position` is its last stream sequence, 0 while it is empty."""
+
+    state: RunState
+    position: int
+
+
+class Runs:
+    """Reads runs. Every method may raise Unavailable, and Problem (404) for a run that is not there."""
+
+    def __init__(self, reader: LogReader, database: Database, bodies: Bodies) -> None:
+        self._reader = reader
+        self._database = database
+        self._bodies = bodies
+        self._endings: dict[RunKey, asyncio.Task[Found]] = {}
+
+    async def find(self, run: RunKey) -> Found:
+        row, last = await asyncio.gather(_attempt(self._row(run)), _attempt(self._reader.last(run)))
+        if _is_deleted(row, last):
+            raise no_such_run(run.run_id)
+        if isinstance(row, RunRow) and row.view and (row.is_whole or isinstance(last, Unavailable)):
+            return Found(run, row.view, in_database=True)
+        if isinstance(last, Unavailable):
+            raise last
+        cost = row.cost if isinstance(row, RunRow) else Cost()
+        fold = await self.fold(run)
+        if fold.state.request is not None:
+            return Found(run, await self.view(fold.state, cost), in_database=False)
+        if isinstance(row, Unavailable):
+            raise row
+        if row.view is None:
+            raise no_such_run(run.run_id)
+        return Found(run, row.view, in_database=True)
+
+    async def ended(self, run: RunKey) -> RunView:
+        """A run that is known to have ended; read once for all who ask at the same time.
+
+        Raises Unavailable when what is read does not have the end yet.
+        """
+        reading = self._endings.get(run)
+        if reading is None:
+            reading = self._endings[run] = asyncio.create_task(self.find(run), name="read an ended run")
+            reading.add_done_callback(lambda task: self._forget_ending(run, task))
+        found = await asyncio.shield(reading)
+        if not found.view.status.is_final:
+            raise Unavailable("the log was read from a replica that is behind")
+        return found.view
+
+    def _forget_ending(self, run: RunKey, reading: asyncio.Task[Found]) -> None:
+        self._endings.pop(run, None)
+        if not reading.cancelled():
+            reading.exception()  # all who asked may have left; it is nobody's failure then
+
+    async def fold(self, run: RunKey) -> LogFold:
+        """The log as it is now; without a request in it when the broker has nothing of the run."""
+        state, position = RunState(), 0
+        if (job := await self._reader.job(run)) is not None:
+            state.apply(job)
+        async for page in self._reader.pages(run):
+            for sequence, data in page:
+                for step in decode_steps(data):
+                    _apply(state, step)
+                position = sequence
+        return LogFold(state, position)
+
+    async def view(self, state: RunState, cost: Cost) -> RunView:
+        request = state.request
+        if request is None:
+            raise ValueError("the fold has no step 0")
+        run = RunKey(request.project, request.run_id)
+        response = state.response.content if isinstance(state.response, AgentResponse) else None
+        return view_of(
+            state,
+            await self._bodies.shown(run, request.prompt),
+            await self._bodies.shown(run, response),
+            cost,
+        )
+
+    async def cost(self, run: RunKey) -> Cost:
+        return (await self._row(run)).cost
+
+    async def newest(self, project: str, wanted: RunFilter, before: UUID | None, limit: int) -> list[RunView]:
+        return await self._read(
+            lambda connection: reads.list_runs(connection, project, wanted, before, limit), LIST_PATIENCE_S
+        )
+
+    async def steps(self, found: Found, after: int, limit: int) -> list[StepText]:
+        """At most `limit` steps behind seq `after`, as they are stored."""
+        if found.in_database:
+            return await self._read(lambda connection: reads.step_texts(connection, found.run, after, limit))
+        steps: list[StepText] = []
+        async for page in self.log_steps(found.run, after):
+            steps += page
+            if len(steps) >= limit:
+                break
+        return steps[:limit]
+
+    async def step_pages(self, found: Found, after: int) -> AsyncIterator[list[StepText]]:
+        """All steps behind seq `after`."""
+        if not found.in_database:
+            async for page in self.log_steps(found.run, after):
+                yield page
+            return
+        while page := await self.steps(found, after, PAGE_STEPS):
+            yield page
+            after = page[-1].seq
+
+    async def log_steps(self, run: RunKey, after: int, *, at_least: int = 0) -> AsyncIterator[list[StepText]]:
+        """The steps of the log behind seq `after`; Unavailable unless it reaches position `at_least`."""
+        if after < 0 and (job := await self._reader.job(run)) is not None:
+            yield [_text_of(job)]
+        position = 0
+        async for messages in self._reader.pages(run):
+            steps = [step for _, data in messages for step in decode_steps(data)]
+            yield [_text_of(step) for step in steps if step.seq > after]
+            position = messages[-1][0]
+        if position < at_least:
+            raise Unavailable("the log was read from a replica that is behind")
+
+    async def _row(self, run: RunKey) -> RunRow:
+        return await self._read(lambda connection: reads.find_run(connection, run))
+
+    async def _read(
+        self, read: Callable[[Connection], Awaitable[Result]], patience_s: float = DATABASE_PATIENCE_S
+    ) -> Result:
+        try:
+            async with asyncio.timeout(patience_s), self._database.connection() as connection:
+                return await read(connection)
+        except TimeoutError as error:
+            raise Unavailable(f"the database did not answer within {patience_s:g} s") from error
+
+
+def _is_deleted(row: RunRow | Unavailable, last: Last | Unavailable | None) -> bool:
+    in_log = isinstance(last, Last) and "run-deleted" in last.kinds
+    return in_log or (isinstance(row, RunRow) and row.is_deleted)
+
+
+async def _attempt(reading: Awaitable[Result]) -> Result | Unavailable:
+    """The result, or why there is none: one source is enough."""
+    try:
+        return await reading
+    except Unavailable as error:
+        log.debug("a source of runs is away", error=str(error))
+        return error
+
+
+def _apply(state: RunState, step: Step) -> None:
+    # The broker drops what is older than a week, so a job may be gone before its last steps are.
+    if state.request is not None or step.kind == "run-deleted":
+        state.apply(step)
+
+
+def _text_of(step: Step) -> StepText:
+    return StepText(step.seq, step.kind, encode_step(step))

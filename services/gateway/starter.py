@@ -1,0 +1,164 @@
+"""Starting runs: from what a client asked for to step 0 on the broker's disk.
+
+Step 0 carries all that the run needs, so it is here that defaults, agent and tools are resolved. Not here:
+what a request may look like (`requests.py`), waiting for the run (`waiter.py`).
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+import uuid_utils
+from nats.aio.client import Client
+
+from services.gateway.agents import Agent, find_agent
+from services.gateway.catalog import Catalog
+from services.gateway.idempotency import HEADER, Entry, Idempotency
+from services.gateway.key_ring import Principal
+from services.gateway.log_reader import LogReader
+from services.gateway.metrics import ACCEPTED, REPLAYED
+from services.gateway.problems import KEY_REUSED, Problem, unavailable
+from services.gateway.requests import ParametersInput, RunInput
+from services.gateway.settings import GatewaySettings
+from shared.errors import Conflict, Unavailable
+from shared.run_log import RunKey, RunLog, Sealed
+from shared.steps import AgentRef, Message, Parameters, RunRequested, ToolSpec, now
+
+PATIENCE_S: Final = 2.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a client asked for, and under which idempotency key; `path` is where."""
+
+    principal: Principal
+    path: str
+    run: RunInput
+    idempotency_key: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for requests that ask for the same."""
+        asked = self.path.encode() + b"\n" + self.run.model_dump_json(exclude_unset=True).encode()
+        return hashlib.sha256(asked).hexdigest()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that is ready to be requested. `is_replay`: its id comes from an earlier request."""
+
+    key: RunKey
+    sealed: Sealed
+    is_replay: bool
+
+    @property
+    def request(self) -> RunRequested:
+        step = self.sealed.steps[0]
+        if not isinstance(step, RunRequested):
+            raise TypeError("a run begins with its request")
+        return step
+
+
+@dataclass(frozen=True)
+class _Resolved:
+    """What the names in a request stand for."""
+
+    agent: Agent
+    model: str
+    tools: tuple[ToolSpec, ...]
+
+
+@dataclass(frozen=True)
+class Brokered:
+    """The parts of the broker that starting a run needs."""
+
+    client: Client
+    log: RunLog
+    reader: LogReader
+
+
+class Starter:
+    """Prepares runs and requests them. Methods raise Problem, 503 when the broker is away."""
+
+    def __init__(
+        self, broker: Brokered, catalog: Catalog, idempotency: Idempotency, settings: GatewaySettings
+    ) -> None:
+        self._broker = broker
+        self._catalog = catalog
+        self._idempotency = idempotency
+        self._settings = settings
+
+    async def prepare(self, order: Order) -> Prepared:
+        """Resolve all that the run needs; nothing is stored but the idempotency key."""
+        if not self._broker.client.is_connected:
+            raise unavailable("the broker is away; nothing was accepted")
+        resolved = await self._resolve(order.run)
+        run_id = fresh = str(uuid_utils.uuid7())
+        if order.idempotency_key is not None:
+            entry = Entry(run_id=fresh, request=order.fingerprint)
+            run_id = await self._idempotency.claim(order.principal.project, order.idempotency_key, entry)
+        key = RunKey(order.principal.project, run_id)
+        step = self._step(key, order.run, resolved)
+        return Prepared(key, self._broker.log.seal([step]), run_id != fresh)
+
+    async def request(self, prepared: Prepared) -> None:
+        """Returns once the run is on the broker's disk; of a replay, also when it was already."""
+        if prepared.is_replay and await self._is_there(prepared.key):
+            REPLAYED.inc()
+            return
+        try:
+            await self._broker.log.request(prepared.key, prepared.sealed, patience_s=PATIENCE_S)
+        except Conflict:
+            if not prepared.is_replay:
+                raise
+            REPLAYED.inc()
+            return
+        except Unavailable as error:
+            raise unavailable(
+                f"{error}; the run may have been accepted nevertheless: ask for it by its id, or repeat the "
+                "request with the same Idempotency-Key",
+                run_id=prepared.key.run_id,
+            ) from error
+        ACCEPTED.inc()
+
+    async def _is_there(self, run: RunKey) -> bool:
+        last = await self._broker.reader.last(run)
+        if last is not None and "run-deleted" in last.kinds:
+            raise Problem(KEY_REUSED, f"the run of this {HEADER} was deleted; use a new key for a new run")
+        return last is not None or await self._broker.reader.job(run) is not None
+
+    async def _resolve(self, asked: RunInput) -> _Resolved:
+        """Raises Problem (422) that names the field at fault."""
+        agent = find_agent(asked.agent)
+        tools = await self._catalog.specs(agent.tools if asked.tools is None else asked.tools)
+        model = asked.model or self._settings.mistral_model
+        await self._catalog.require_model(model)
+        return _Resolved(agent, model, tools)
+
+    def _step(self, key: RunKey, asked: RunInput, resolved: _Resolved) -> RunRequested:
+        agent = resolved.agent
+        return RunRequested(
+            run_id=key.run_id,
+            seq=0,
+            at=now(),
+            project=key.project,
+            writer=self._broker.log.writer,
+            agent=AgentRef(name=agent.name, version=agent.version),
+            model=resolved.model,
+            instructions=agent.instructions if asked.instructions is None else asked.instructions,
+            prompt=asked.prompt,
+            messages=tuple(Message(role=each.role, content=each.content) for each in asked.messages),
+            parameters=self._parameters(asked.parameters),
+            tools=resolved.tools,
+            session_id=asked.session_id,
+            user_id=asked.user_id,
+            group=asked.group,
+            metadata=asked.metadata,
+            max_rounds=asked.max_rounds,
+            timeout_s=asked.timeout_s,
+        )
+
+    def _parameters(self, asked: ParametersInput) -> Parameters:
+        given = asked.model_dump(exclude_none=True)
+        defaults = {"temperature": self._settings.temperature, "max_tokens": self._settings.max_tokens}
+        return Parameters(**{**defaults, **given})

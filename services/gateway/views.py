@@ -1,0 +1,148 @@
+"""What the API answers about runs: the models on the wire and their making from a run's fold."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
+
+from shared.run_state import RunState
+from shared.steps import Failure, KnownStep, RunStatus, UnknownStep, Usage
+
+
+def _plain(amount: Decimal) -> str:
+    """Without an exponent, which few readers expect of money."""
+    return format(amount.normalize(), "f")
+
+
+AnyStep = Annotated[KnownStep, Field(discriminator="kind")] | UnknownStep
+Usd = Annotated[Decimal, PlainSerializer(_plain, return_type=str, when_used="json")]
+
+
+class View(BaseModel):
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+
+class Accepted(View):
+    """A run that the broker has on disk."""
+
+    run_id: str
+    status: RunStatus
+
+
+class Cost(View):
+    """What the run cost so far: the sum of the priced charges, the number of those without a price, and
+    the number of model calls that are charged. None where it is not known."""
+
+    usd: Decimal | None = None
+    unpriced: int | None = None
+    charged: int | None = None
+
+
+class RunView(View):
+    """A run without its steps."""
+
+    run_id: str
+    status: RunStatus
+    agent: str | None
+    agent_version: int | None
+    model: str | None
+    prompt: str | None = Field(description="Whole, or its first 4,096 characters when prompt_body is set.")
+    prompt_body: str | None = Field(default=None, description="SHA-256 of the body that is the whole prompt.")
+    response: str | None = Field(description="The final answer; as for the prompt, a long one is cut.")
+    response_body: str | None = None
+    session_id: str | None
+    user_id: str | None
+    group: str | None
+    metadata: dict[str, JsonValue]
+    created_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    attempt: int = Field(description="How often a runner claimed the run.")
+    step_count: int
+    rounds: int
+    model_calls: int
+    tool_calls: int
+    usage: Usage
+    total_tokens: int
+    total_cost_usd: Usd | None = Field(
+        default=None, description="Sum of the priced charges; null while none is known."
+    )
+    unpriced: int | None = Field(
+        default=None, description="Charges without a known price; null while charges are not known."
+    )
+    charged: int | None = Field(
+        default=None, description="Model calls charged so far: charges follow the steps. Null as above."
+    )
+    error: Failure | None
+
+
+class RunDetail(RunView):
+    """A run with its first steps."""
+
+    steps: tuple[AnyStep, ...]
+    next_after: int | None = Field(
+        description="When set, there are more steps: GET /api/runs/{run_id}/steps?after=…"
+    )
+
+
+class RunList(View):
+    items: tuple[RunView, ...]
+    next_cursor: str | None = Field(description="Give it as ?cursor= for the next page; null on the last.")
+
+
+class StepList(View):
+    """Steps of a run in order. A value over the limit stands as {"$body": sha256, "bytes": size}."""
+
+    items: tuple[AnyStep, ...]
+    next_after: int | None = Field(description="When set, there are more steps: give it as ?after=.")
+
+
+class Whole(View):
+    """A text that may stand in the log as a reference: its beginning, and the name of the whole."""
+
+    text: str | None = None
+    body: str | None = None
+
+
+def why_not_completed(view: RunView) -> str:
+    """In words, for a run that has ended otherwise."""
+    if view.error is not None:
+        return f"the run {view.status}: {view.error.type}: {view.error.message}"
+    return f"the run was {view.status}" if view.status is RunStatus.CANCELLED else f"the run {view.status}"
+
+
+def view_of(state: RunState, prompt: Whole, response: Whole, cost: Cost) -> RunView:
+    """The view of a folded run, whose step 0 must be in it."""
+    request = state.request
+    if request is None:
+        raise ValueError("the fold has no step 0")
+    return RunView(
+        run_id=request.run_id,
+        status=state.status,
+        agent=request.agent.name,
+        agent_version=request.agent.version,
+        model=request.model,
+        prompt=prompt.text,
+        prompt_body=prompt.body,
+        response=response.text,
+        response_body=response.body,
+        session_id=request.session_id,
+        user_id=request.user_id,
+        group=request.group,
+        metadata=request.metadata,
+        created_at=request.at,
+        started_at=state.started_at,
+        finished_at=state.finished_at,
+        attempt=state.attempt,
+        step_count=state.next_seq,
+        rounds=state.rounds,
+        model_calls=state.model_calls,
+        tool_calls=state.tool_calls,
+        usage=state.usage,
+        total_tokens=state.usage.total,
+        total_cost_usd=cost.usd,
+        unpriced=cost.unpriced,
+        charged=cost.charged,
+        error=state.finished.error if state.finished else None,
+    )
