@@ -6,11 +6,13 @@ is in `shared.puller` and `shared.consumer`, appending to a run's log in `shared
 
 import asyncio
 from dataclasses import dataclass, replace
+from types import TracebackType
 from typing import Final
 
 import structlog
 from faststream.nats import NatsBroker
 from nats.aio.client import Client
+from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import (
     AckPolicy,
@@ -43,6 +45,7 @@ KINDS_HEADER: Final = "Step-Kinds"
 MIB: Final = 1024 * 1024
 RETENTION_S: Final = 7 * DAY_S
 DEDUPLICATION_S: Final = 120
+DISCONNECT_S: Final = 5.0
 
 
 def job_subject(project: str, run_id: str) -> str:
@@ -184,13 +187,32 @@ async def _declare_idempotency(js: JetStreamContext, replicas: int) -> None:
         )
 
 
+class _Broker(NatsBroker):
+    """Leaves within a bound, also while it is trying to reconnect, where draining is refused."""
+
+    async def stop(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,
+    ) -> None:
+        client = self._connection
+        try:
+            async with asyncio.timeout(DISCONNECT_S):
+                await super().stop(exc_type, exc_val, exc_tb)
+        except (NatsError, TimeoutError) as error:
+            log.info("the connection is cut, not drained", error=str(error) or type(error).__name__)
+            if client is not None:
+                await client.close()
+
+
 def make_broker(name: str, nats_url: str) -> NatsBroker:
     """The connection of one service: reconnects for ever, its own inbox, no client-side declaration.
 
     The client's defaults give up after two minutes and then spin at full load; and its buffer for the
     time without a connection would send a message after its sender was told that it failed.
     """
-    return NatsBroker(
+    return _Broker(
         nats_url.split(","),
         name=name,
         max_reconnect_attempts=-1,

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
 import pytest
-from nats.js.errors import NotFoundError
+from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError, ServerError
 
 from shared.bus import BusSettings, client_of, declare, jetstream, make_broker, streams
 from shared.database import Database
@@ -14,8 +15,10 @@ from shared.scrub import Scrubber
 from studio.stack.nats import NatsServer
 from studio.stack.postgres import PostgresServer
 from tests.support.migrations import migrate
+from tests.support.waiting import eventually
 
 _names = itertools.count()
+STORE_NOT_CREATED = 10049
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +28,7 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer
 
 
 @pytest.fixture
-async def nats_url(nats_server: NatsServer) -> AsyncIterator[str]:
+async def nats_url(nats_server: NatsServer) -> str:
     """The broker with freshly declared, empty streams and consumers."""
     settings = BusSettings(nats_url=nats_server.url, run_ack_wait_s=2)
     async with make_broker("test-setup", nats_server.url) as broker:
@@ -35,8 +38,19 @@ async def nats_url(nats_server: NatsServer) -> AsyncIterator[str]:
                 await js.delete_stream(str(name))
             except NotFoundError:
                 continue
+        await eventually(lambda: _declared(js, settings))
+    return nats_server.url
+
+
+async def _declared(js: JetStreamContext, settings: BusSettings) -> bool:
+    """False while the server is still removing the files of a stream that was just deleted."""
+    try:
         await declare(js, settings)
-    yield nats_server.url
+    except ServerError as error:
+        if error.err_code != STORE_NOT_CREATED:
+            raise
+        return False
+    return True
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from services.gateway.idempotency import HEADER
 from services.gateway.parts import assembled
 from services.gateway.routes import access, catalog, chat, chat_socket, events, runs, simple
 from services.gateway.settings import GatewaySettings
-from services.gateway.shutdown import connected
 from shared.bus import make_broker
 from shared.service import Runtime, operations, running
 
@@ -27,12 +26,13 @@ def make_app() -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with (
             running("gateway", settings, broker) as runtime,
-            connected(broker, runtime),
+            broker,
             assembled(settings, runtime) as parts,
         ):
             app.state.parts = parts
             current.append(runtime)
             yield
+            runtime.stopping.set()
             current.clear()
 
     app = FastAPI(

@@ -1,4 +1,4 @@
-"""The process's end: hearing of it in time, and leaving the broker.
+"""The process's end: hearing of it in time.
 
 The server waits for open responses before it ends the application's life cycle, so an event stream that
 learned of the end only there would keep the process alive for ever.
@@ -7,38 +7,12 @@ learned of the end only there would keep the process alive for ever.
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
 
-import structlog
-from faststream.nats import NatsBroker
-from nats.errors import Error as NatsError
-
-from shared.service import Runtime
-
-log = structlog.get_logger(__name__)
-
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-
-DISCONNECT_S: Final = 5.0
-
-
-@asynccontextmanager
-async def connected(broker: NatsBroker, runtime: Runtime) -> AsyncIterator[None]:
-    """The broker's life cycle around the block; leaving is bounded, even while the broker is away."""
-    await broker.start()
-    client = runtime.client
-    try:
-        yield
-    finally:
-        runtime.stopping.set()
-        try:
-            await asyncio.wait_for(broker.stop(), DISCONNECT_S)
-        except (NatsError, TimeoutError) as error:
-            log.info("the connection is cut, not drained", error=str(error))
-            await client.close()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ EXPECTED: Mapping[str, tuple[str, ...]] = {
     "RUNS": ("cost", "recorder", "runner"),
     "WORK": (),
     "DEAD": (),
+    "BODIES": (),
     "CATALOG": (),
 }
 DECLARE = "stop and start (`studio down`, `studio up`): the set-up declares what is missing"

@@ -7,7 +7,6 @@ import pytest
 
 from services.runner.journal import Fenced
 from services.runner.loop import HandedBack
-from services.runner.model import ModelReply
 from shared.steps import (
     AgentThought,
     Effect,
