@@ -15,8 +15,9 @@ install: $(VENV)/.installed ## Build .venv from the lock file.
 
 $(VENV)/.installed: pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another one: make PYTHON=python3.12"; exit 1; }
+	@echo "installing into $(VENV) …"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
 	@$(BIN)/uv sync --frozen --quiet --compile-bytecode
 	@touch $@
 
@@ -30,7 +31,7 @@ down: install ## Stop the stack that was started in this folder.
 	@$(BIN)/studio down
 
 test: install ## The whole test suite, on a real broker and a real database.
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 4 --dist loadfile
 
 check: install ## Formatting, lint, types, import rules, migrations.
 	@$(BIN)/ruff format --check .
