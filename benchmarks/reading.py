@@ -56,8 +56,9 @@ async def measure() -> list[Figure]:
             first_run = below(
                 "first run after the command", [time.perf_counter() - started], "s", 10, "an empty folder"
             )
-            figures = [first_run, _idle(running)]
-            await _seed(database)
+        figures = [first_run, _idle(running)]
+        await _seed(database)
+        async with LoadClient(running.gateway_url, running.api_key) as client:
             figures += [
                 await _read(
                     client, "newest 50 of 1,000,000 runs, failed only, p95", "/api/runs?status=failed"
