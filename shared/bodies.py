@@ -38,19 +38,19 @@ class BodyStore:
             raise Unavailable(f"the bus did not take a body of {len(data)} bytes: {error}") from error
         return ref
 
-    async def get(self, project: str, ref: BodyRef) -> bytes:
+    async def get(self, project: str, sha256: str) -> bytes:
         """The JSON text of the value. Raises BodyMissing or Unavailable."""
         # The project is part of the name: a hash alone must never open another project's text.
-        subject = body_subject(project, ref.sha256, "*")
+        subject = body_subject(project, sha256, "*")
         parts = {subject_of(m): m.data async for m in stored_messages(self._client, BODIES, subject)}
         data = b"".join(parts[name] for name in sorted(parts))
-        if hashlib.sha256(data).hexdigest() != ref.sha256:
-            raise BodyMissing(f"no body {ref.sha256} on the bus")
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise BodyMissing(f"no body {sha256} on the bus")
         return data
 
-    async def delete(self, project: str, ref: BodyRef) -> None:
+    async def delete(self, project: str, sha256: str) -> None:
         """Erase it; nothing happens when there is none. Raises Unavailable."""
         try:
-            await self._js.purge_stream(BODIES, subject=body_subject(project, ref.sha256, "*"))
+            await self._js.purge_stream(BODIES, subject=body_subject(project, sha256, "*"))
         except (NatsError, OSError) as error:
             raise Unavailable(f"the bus did not erase a body: {error}") from error

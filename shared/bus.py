@@ -84,8 +84,8 @@ def body_subject(project: str, sha256: str, part: str) -> str:
     return f"body.{project}.{sha256}.{part}"
 
 
-def dead_subject(service: str, reason: str) -> str:
-    return f"dead.{service}.{reason}"
+def dead_subject(service: str, reason: str, project: str, run_id: str) -> str:
+    return f"dead.{service}.{reason}.{project}.{run_id}"
 
 
 def catalog_subject(what: str) -> str:

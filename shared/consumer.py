@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
+from nats.errors import MsgAlreadyAckdError
 from prometheus_client import Counter, Gauge, Histogram
 
 from shared.bus import KINDS_HEADER
@@ -142,7 +143,10 @@ class StepConsumer:
         return items
 
     def _is_wanted(self, message: Msg) -> bool:
-        """The header names the kinds of steps, so that others' messages need not be parsed."""
+        """Whether the message is for this consumer and holds a kind it wants, told by subject and header."""
+        parts = message.subject.split(".")
+        if parts[:2] == ["run", "redo"] and parts[2] != self._puller.consumer:
+            return False
         kinds = (message.headers or {}).get(KINDS_HEADER)
         return self._only is None or kinds is None or not self._only.isdisjoint(kinds.split(","))
 
@@ -198,6 +202,8 @@ class StepConsumer:
         for message in messages:
             try:
                 await message.ack()
+            except MsgAlreadyAckdError:
+                continue
             except (NatsError, OSError) as error:
                 log.info("not acknowledged, will be redelivered", error=str(error))
                 return

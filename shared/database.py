@@ -52,6 +52,7 @@ class Database:
         self._size = size
         self._name = name
         self._pool: Pool | None = None
+        self._opening = asyncio.Lock()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -80,20 +81,23 @@ class Database:
             self._pool = None
 
     async def _open(self) -> Pool:
-        if self._pool is None:
-            pool = asyncpg.create_pool(
-                self._url,
-                min_size=1,
-                max_size=self._size,
-                timeout=ACQUIRE_TIMEOUT_S,
-                command_timeout=COMMAND_TIMEOUT_S,
-                server_settings={
-                    "application_name": self._name,
-                    "lock_timeout": "10s",
-                    "idle_in_transaction_session_timeout": "30s",
-                    "timezone": "UTC",
-                    **self._options,
-                },
-            )
-            self._pool = await pool
-        return self._pool
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await self._new_pool()
+            return self._pool
+
+    async def _new_pool(self) -> Pool:
+        return await asyncpg.create_pool(
+            self._url,
+            min_size=1,
+            max_size=self._size,
+            timeout=ACQUIRE_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
+            server_settings={
+                "application_name": self._name,
+                "lock_timeout": "10s",
+                "idle_in_transaction_session_timeout": "30s",
+                "timezone": "UTC",
+                **self._options,
+            },
+        )

@@ -36,10 +36,10 @@ class DeadLetters:
             "Dead-Error": _header_text(error),
             "Nats-Msg-Id": f"{self._service}:{meta.sequence.stream}:{digest}",
         }
+        project, run_id = message.subject.split(".")[-2:]
+        subject = dead_subject(self._service, reason, project, run_id)
         try:
-            await self._js.publish(
-                dead_subject(self._service, reason), payload, timeout=5, stream=DEAD, headers=headers
-            )
+            await self._js.publish(subject, payload, timeout=5, stream=DEAD, headers=headers)
         except (NatsError, OSError) as failure:
             raise Unavailable(f"the dead letters did not take a message: {failure}") from failure
         DEAD_LETTERS.labels(self._service, reason).inc()

@@ -21,10 +21,19 @@ from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 from pydantic import JsonValue
 
 from shared.bodies import BodyStore
-from shared.bus import KINDS_HEADER, RUNS, jetstream, job_subject, log_subject
+from shared.bus import (
+    DEAD,
+    KINDS_HEADER,
+    RUNS,
+    dead_subject,
+    jetstream,
+    job_subject,
+    log_subject,
+    redo_subject,
+)
 from shared.errors import Conflict, Permanent, Unavailable
 from shared.scrub import Scrubber
-from shared.steps import BodyRef, Step, decode_step, decode_steps
+from shared.steps import Step, decode_step, decode_steps, reference_in
 from shared.stored import last_stored, sequence_of, stored_messages
 
 INLINE_LIMIT: Final = 64 * 1024
@@ -122,10 +131,12 @@ class RunLog:
         return LogRead(tuple(steps), sequence)
 
     async def purge(self, run: RunKey) -> None:
-        """Erase the run's steps from the broker; its last message (run-deleted) stays as the tombstone."""
+        """Erase the run from the broker, dead letters included; `run-deleted` stays as the tombstone."""
         try:
             await self._js.purge_stream(RUNS, subject=log_subject(run.project, run.run_id), keep=1)
             await self._js.purge_stream(RUNS, subject=job_subject(run.project, run.run_id))
+            await self._js.purge_stream(RUNS, subject=redo_subject("*", run.project, run.run_id))
+            await self._js.purge_stream(DEAD, subject=dead_subject("*", "*", run.project, run.run_id))
         except (NatsError, OSError) as error:
             raise Unavailable(f"the broker did not erase run {run.run_id}: {error}") from error
 
@@ -223,12 +234,10 @@ class RunLog:
         return [decode_step(await self._inflate(run.project, raw)) for raw in json.loads(data)]
 
     async def _inflate(self, project: str, value: JsonValue) -> JsonValue:
+        if (ref := reference_in(value)) is not None:
+            inflated: JsonValue = json.loads(await self.bodies.get(project, ref.sha256))
+            return inflated
         match value:
-            case {"$body": str(sha256), "bytes": int(size)}:
-                inflated: JsonValue = json.loads(
-                    await self.bodies.get(project, BodyRef(sha256=sha256, size=size))
-                )
-                return inflated
             case dict():
                 return {name: await self._inflate(project, item) for name, item in value.items()}
             case list():

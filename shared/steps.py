@@ -8,6 +8,7 @@ anything else is a new kind beside the old one. Unknown fields are ignored and u
 `UnknownStep`, so that an old consumer survives a new producer.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -76,6 +77,17 @@ class BodyRef(Fact):
 
 
 Text = str | BodyRef
+
+
+def reference_in(value: JsonValue) -> BodyRef | None:
+    """The reference that a JSON value is, in exactly the form that the log gives it; all else is data."""
+    match value:
+        case {"$body": str(sha256), "bytes": int(size), **rest} if not rest and _SHA256.fullmatch(sha256):
+            return BodyRef(sha256=sha256, size=max(size, 0))
+    return None
+
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Usage(Fact):

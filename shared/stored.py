@@ -1,7 +1,9 @@
 """Reading stored messages of a stream by subject, without a consumer (batched direct get)."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -15,35 +17,59 @@ from shared.errors import Unavailable
 log = structlog.get_logger(__name__)
 
 READ_BATCH: Final = 256
+READ_BYTES: Final = 4 * 1024 * 1024
 READ_TIMEOUT_S: Final = 5.0
 
 
-async def stored_messages(client: Client, stream: str, subject: str, start: int = 1) -> AsyncIterator[Msg]:
-    """The messages of a subject (wildcards allowed) from a stream sequence on, in order.
+@dataclass(frozen=True)
+class Page:
+    """Stored messages in order; `more` says that others follow."""
+
+    messages: tuple[Msg, ...]
+    more: bool
+
+
+async def page(
+    client: Client, stream: str, subject: str, start: int = 1, *, most_bytes: int = READ_BYTES
+) -> Page:
+    """The messages of a subject (wildcards allowed) from a stream sequence on, as many as fit.
 
     A replica answers, so the newest may be missing. Raises Unavailable.
     """
-    while True:
-        inbox = client.new_inbox()
-        replies = await _subscribe(client, inbox)
-        pending = 0
+    messages: list[Msg] = []
+    end: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+
+    async def take(message: Msg) -> None:
+        if _status_of(message) is None:
+            messages.append(message)
+        elif not end.done():
+            end.set_result(message)
+
+    ask = {"next_by_subj": subject, "seq": start, "batch": READ_BATCH, "max_bytes": most_bytes}
+    inbox = client.new_inbox()
+    try:
+        replies = await client.subscribe(inbox, cb=take)
         try:
-            ask = {"next_by_subj": subject, "seq": start, "batch": READ_BATCH}
             await client.publish(f"$JS.API.DIRECT.GET.{stream}", json.dumps(ask).encode(), reply=inbox)
-            while True:
-                message = await replies.next_msg(timeout=READ_TIMEOUT_S)
-                if _status_of(message) is not None:
-                    _raise_unless_end(message)
-                    break
-                yield message
-                start = sequence_of(message) + 1
-                pending = int((message.headers or {}).get("Nats-Num-Pending", "0"))
-        except (NatsError, OSError) as error:
-            raise Unavailable(f"the broker did not answer a read: {error or type(error).__name__}") from error
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                last = await end
         finally:
             await _unsubscribe(replies)
-        if pending == 0:
-            return
+    except (NatsError, OSError, TimeoutError) as error:
+        raise Unavailable(f"the broker did not answer a read: {error or type(error).__name__}") from error
+    _raise_unless_end(last)
+    return Page(tuple(messages), int((last.headers or {}).get("Nats-Num-Pending", "0")) > 0)
+
+
+async def stored_messages(client: Client, stream: str, subject: str, start: int = 1) -> AsyncIterator[Msg]:
+    """All messages of a subject from a stream sequence on, in order. Raises Unavailable."""
+    more = True
+    while more:
+        read = await page(client, stream, subject, start)
+        for message in read.messages:
+            yield message
+            start = sequence_of(message) + 1
+        more = read.more
 
 
 async def last_stored(client: Client, stream: str, subject: str) -> Msg | None:
@@ -77,13 +103,6 @@ def _raise_unless_end(message: Msg) -> None:
     status = _status_of(message)
     if status not in {"204", "404"}:
         raise Unavailable(f"the broker answered a read with status {status}")
-
-
-async def _subscribe(client: Client, inbox: str) -> Subscription:
-    try:
-        return await client.subscribe(inbox, pending_msgs_limit=READ_BATCH + 8)
-    except (NatsError, OSError) as error:
-        raise Unavailable(f"the broker is away: {error or type(error).__name__}") from error
 
 
 async def _unsubscribe(subscription: Subscription) -> None:

@@ -10,17 +10,15 @@ from pydantic import JsonValue
 
 from services.gateway import reads
 from services.gateway.problems import NOT_FOUND, Problem
-from services.gateway.views import Whole
 from shared.bodies import BodyMissing, BodyStore
 from shared.database import Database
 from shared.errors import Unavailable
+from shared.preview import Shown, shown
 from shared.run_log import RunKey
-from shared.steps import BodyRef, Text
+from shared.steps import BodyRef, Text, reference_in
 
 INFLATE_EACH: Final = 256 * 1024
 INFLATE_ALL: Final = 1024 * 1024
-WHOLE_BYTES: Final = 64 * 1024
-PREVIEW_CHARACTERS: Final = 4096
 DATABASE_PATIENCE_S: Final = 2.0
 SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -42,7 +40,7 @@ class Bodies:
         if not SHA256.fullmatch(sha256):
             raise _no_such_body(sha256)
         try:
-            return await self._store.get(run.project, BodyRef(sha256=sha256, size=0))
+            return await self._store.get(run.project, sha256)
         except BodyMissing:
             content = await self._projected(run, sha256)
         except Unavailable:
@@ -53,14 +51,11 @@ class Bodies:
             raise _no_such_body(sha256)
         return content
 
-    async def shown(self, run: RunKey, text: Text | None) -> Whole:
+    async def shown(self, run: RunKey, text: Text | None) -> Shown:
         """A prompt or a response as a run's view has it: whole up to 64 KiB, else its beginning."""
         if not isinstance(text, BodyRef):
-            return Whole(text=text)
-        value = json.loads(await self.get(run, text.sha256))
-        if text.size <= WHOLE_BYTES:
-            return Whole(text=value)
-        return Whole(text=value[:PREVIEW_CHARACTERS], body=text.sha256)
+            return Shown(text)
+        return shown(await self.json_text(run, text.sha256), text)
 
     async def json_text(self, run: RunKey, sha256: str) -> str:
         """A body that is a text."""
@@ -76,13 +71,13 @@ class Bodies:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
     async def _value(self, run: RunKey, value: JsonValue, budget: _Budget) -> JsonValue:
+        if (ref := reference_in(value)) is not None:
+            if ref.size > min(INFLATE_EACH, budget.left):
+                return value
+            budget.left -= ref.size
+            inflated: JsonValue = json.loads(await self.get(run, ref.sha256))
+            return inflated
         match value:
-            case {"$body": str(sha256), "bytes": int(size), **rest} if not rest:
-                if size > min(INFLATE_EACH, budget.left):
-                    return value
-                budget.left -= size
-                inflated: JsonValue = json.loads(await self.get(run, sha256))
-                return inflated
             case dict():
                 return {name: await self._value(run, item, budget) for name, item in value.items()}
             case list():

@@ -7,18 +7,19 @@ seconds, so that a run's start costs no extra round trip.
 import asyncio
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Final, Generic, Literal, TypeVar
+from typing import Final, Generic, TypeVar
 
 import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from services.gateway.problems import invalid, unavailable
 from shared.bus import CATALOG, catalog_subject, jetstream
+from shared.catalog import Models, Tool, Tools
 from shared.errors import Unavailable
-from shared.steps import Effect, Fact, ToolSpec
+from shared.steps import ToolSpec
 
 log = structlog.get_logger(__name__)
 
@@ -26,41 +27,6 @@ KEPT_S: Final = 5.0
 ABSENT_S: Final = 0.5  # the first runner may be just starting
 READ_TIMEOUT_S: Final = 2.0
 NAMED_MODELS: Final = 12
-
-
-class Tool(Fact):
-    """A tool as a runner announces it; `parameters` is the JSON schema of its arguments."""
-
-    name: str
-    display_name: str
-    description: str
-    icon: str = ""
-    effect: Effect = Effect.IRREVERSIBLE
-    needs_approval: bool = False
-    parameters: dict[str, JsonValue]
-    timeout_s: float = 30.0
-
-    @property
-    def spec(self) -> ToolSpec:
-        return ToolSpec(
-            name=self.name,
-            description=self.description,
-            parameters=self.parameters,
-            effect=self.effect,
-            needs_approval=self.needs_approval,
-            timeout_s=self.timeout_s,
-        )
-
-
-class Tools(Fact):
-    tools: tuple[Tool, ...]
-
-
-class Models(Fact):
-    """The models of the provider that the runners call."""
-
-    provider: Literal["simulator", "mistral", "custom"]
-    models: tuple[str, ...]
 
 
 Announcement = TypeVar("Announcement", bound=BaseModel)

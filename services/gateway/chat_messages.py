@@ -5,7 +5,16 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from shared.steps import AgentResponse, AgentThought, BodyRef, Step, ToolCall, ToolResult, UserRequest
+from shared.steps import (
+    AgentResponse,
+    AgentThought,
+    BodyRef,
+    Step,
+    ToolCall,
+    ToolResult,
+    UserRequest,
+    reference_in,
+)
 
 
 class ChatMessage(BaseModel):
@@ -60,9 +69,9 @@ def _tools(names: Sequence[str]) -> str:
 
 def _text(value: JsonValue | BodyRef) -> str:
     """The value as text; a large one, which stands here as a reference, is only named."""
-    match value:
-        case str():
-            return value
-        case BodyRef(size=size) | {"$body": str(), "bytes": int(size)}:
-            return f"[{size} bytes; the run has them]"
+    if isinstance(value, str):
+        return value
+    ref = value if isinstance(value, BodyRef) else reference_in(value)
+    if ref is not None:
+        return f"[{ref.size} bytes; the run has them]"
     return json.dumps(value, ensure_ascii=False)

@@ -8,7 +8,8 @@ from pydantic import BaseModel
 
 from services.gateway.cursor import encode_cursor
 from services.gateway.simple_views import simple_detail, simple_run
-from services.gateway.views import Cost, RunDetail, RunList, StepList, Whole, view_of
+from services.gateway.views import Cost, RunDetail, RunList, StepList, view_of
+from shared.preview import Shown
 from shared.run_state import fold
 from shared.steps import (
     AgentRef,
@@ -51,7 +52,7 @@ STEPS: Final[tuple[Step, ...]] = (
     RunFinished(**_envelope(4), attempt=1, status=RunStatus.COMPLETED),
 )
 VIEW: Final = view_of(
-    fold(STEPS), Whole(text=PROMPT), Whole(text=ANSWER), Cost(usd=Decimal("0.000288"), unpriced=0, charged=1)
+    fold(STEPS), Shown(PROMPT), Shown(ANSWER), Cost(usd=Decimal("0.000288"), unpriced=0, charged=1)
 )
 
 

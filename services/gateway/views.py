@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
 
+from shared.preview import Shown
 from shared.run_state import RunState
 from shared.steps import Failure, KnownStep, RunStatus, UnknownStep, Usage
 
@@ -98,13 +99,6 @@ class StepList(View):
     next_after: int | None = Field(description="When set, there are more steps: give it as ?after=.")
 
 
-class Whole(View):
-    """A text that may stand in the log as a reference: its beginning, and the name of the whole."""
-
-    text: str | None = None
-    body: str | None = None
-
-
 def why_not_completed(view: RunView) -> str:
     """In words, for a run that has ended otherwise."""
     if view.error is not None:
@@ -112,7 +106,7 @@ def why_not_completed(view: RunView) -> str:
     return f"the run was {view.status}" if view.status is RunStatus.CANCELLED else f"the run {view.status}"
 
 
-def view_of(state: RunState, prompt: Whole, response: Whole, cost: Cost) -> RunView:
+def view_of(state: RunState, prompt: Shown, response: Shown, cost: Cost) -> RunView:
     """The view of a folded run, whose step 0 must be in it."""
     request = state.request
     if request is None:

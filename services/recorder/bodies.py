@@ -8,7 +8,6 @@ from services.recorder.references import BodyKey, Texts
 from shared.bodies import BodyMissing, BodyStore
 from shared.database import Connection, Database
 from shared.errors import Permanent
-from shared.steps import BodyRef
 
 # Enough for a preview, whatever is escaped, and for the whole of what is shown whole.
 PREFIX_BYTES: Final = 64 * 1024
@@ -44,7 +43,7 @@ async def copy(database: Database, objects: BodyStore, rows: Sequence[StepRow]) 
     """
     for key in await _wanted(database, rows):
         try:
-            content = await objects.get(key.project, BodyRef(sha256=key.sha256, size=0))
+            content = await objects.get(key.project, key.sha256)
         except BodyMissing as error:
             if key not in await _wanted(database, rows):  # its run was deleted meanwhile
                 continue

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pydantic_core import to_json
 
-from services.recorder.references import Texts, shown
+from services.recorder.references import Texts, shown_in
 from shared.steps import (
     AgentResponse,
     AgentThought,
@@ -73,7 +73,7 @@ class RunChange:
     def _requested(self, step: RunRequested, texts: Texts) -> None:
         self._status(step, RunStatus.QUEUED)
         self.agent, self.agent_version, self.model = step.agent.name, step.agent.version, step.model
-        self.prompt, self.prompt_body = shown(step.prompt, step.project, texts)
+        self.prompt, self.prompt_body = shown_in(step.prompt, step.project, texts)
         self.session_id, self.user_id, self.group_name = step.session_id, step.user_id, step.group
         self.metadata = to_json(step.metadata, inf_nan_mode="strings").decode()
         self.created_at = step.at
@@ -93,7 +93,7 @@ class RunChange:
         self._model_call(step.model_call)
         if step.seq > self.response_seq:
             self.response_seq = step.seq
-            self.response, self.response_body = shown(step.content, step.project, texts)
+            self.response, self.response_body = shown_in(step.content, step.project, texts)
 
     def _waiting(self, step: RunWaiting, _: Texts) -> None:
         self._status(step, RunStatus.WAITING)

@@ -11,7 +11,7 @@ from services.recorder.merge import COLUMNS
 from services.recorder.references import BodyKey
 from shared.bodies import BodyStore
 from shared.database import Connection, Database
-from shared.steps import BodyRef, RunDeleted
+from shared.steps import RunDeleted
 
 # A deleted run is as if no step had come, so that it does not matter which ones had.
 BLANK: Final = ("status", "status_seq", "response_seq", "last_seq")
@@ -64,7 +64,7 @@ async def erase(
     async with database.connection() as connection:
         free = await connection.fetch(FREE, *columns)
     for project, sha256 in free:
-        await objects.delete(project, BodyRef(sha256=sha256, size=0))
+        await objects.delete(project, sha256)
     async with database.transaction() as connection:
         # A statement of its own: what others committed before they let the lock go must be seen below.
         await connection.execute(LOCK, *columns)

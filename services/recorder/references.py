@@ -1,18 +1,14 @@
 """References from steps to bodies: finding them, and what a run's row shows of a large text. Pure."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from pydantic import JsonValue
 from pydantic_core import from_json
 
-from shared.steps import BodyRef, Text
-
-WHOLE_BYTES: Final = 64 * 1024
-PREVIEW_CHARACTERS: Final = 4096
-SHA256: Final = re.compile(r"[0-9a-f]{64}")
+from shared.preview import Shown, shown
+from shared.steps import BodyRef, Text, reference_in
 
 
 class BodyKey(NamedTuple):
@@ -26,13 +22,6 @@ Texts = Mapping[BodyKey, str]
 """The JSON text of bodies, or its first 64 KiB, which may end anywhere."""
 
 
-class Shown(NamedTuple):
-    """A text as the run's row holds it; `body` names the whole when `text` is only its beginning."""
-
-    text: str | None
-    body: str | None
-
-
 def hashes(payload: str) -> tuple[str, ...]:
     """The bodies that the JSON text of a step points to."""
     if '"$body"' not in payload:
@@ -40,23 +29,20 @@ def hashes(payload: str) -> tuple[str, ...]:
     return tuple(sorted(set(_hashes(json.loads(payload)))))
 
 
-def shown(text: Text, project: str, texts: Texts) -> Shown:
-    """The whole text up to 64 KiB of JSON, else its first 4,096 characters."""
+def shown_in(text: Text, project: str, texts: Texts) -> Shown:
+    """A text as the run's row holds it."""
     if not isinstance(text, BodyRef):
-        return Shown(text, None)
+        return Shown(text)
     beginning = texts[BodyKey(project, text.sha256)]
     value = from_json(beginning, allow_partial="trailing-strings")
-    readable = value if isinstance(value, str) else beginning
-    if text.size <= WHOLE_BYTES:
-        return Shown(readable, None)
-    return Shown(readable[:PREVIEW_CHARACTERS], text.sha256)
+    return shown(value if isinstance(value, str) else beginning, text)
 
 
 def _hashes(value: JsonValue) -> Iterator[str]:
-    """References have exactly the form that the log gives them; all else is data."""
+    if (ref := reference_in(value)) is not None:
+        yield ref.sha256
+        return
     match value:
-        case {"$body": str(sha256), "bytes": int(), **rest} if not rest and SHA256.fullmatch(sha256):
-            yield sha256
         case dict():
             for item in value.values():
                 yield from _hashes(item)

@@ -4,17 +4,13 @@ Recorders never wait for each other in a circle: a batch takes its locks in the 
 each kind sorted by key, and erasing a run, which starts with its lock, waits for no step of another.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from typing import Final
-
-import asyncpg
 
 from services.recorder.change import RunChange
 from services.recorder.merge import UPSERT, values
 from services.recorder.projection import StepKey, StepRow
 from shared.database import Connection
-from shared.errors import Permanent
 
 INSERT: Final = """
 INSERT INTO steps (run_id, seq, project, kind, at, payload, body_refs)
@@ -52,8 +48,7 @@ async def insert_steps(connection: Connection, rows: Sequence[StepRow]) -> Seque
 
 async def merge_changes(connection: Connection, changes: Sequence[RunChange]) -> frozenset[str]:
     """Apply the changes, one for a run and sorted by run; returns the runs that are deleted."""
-    with _limits_are_permanent():
-        merged = await connection.fetch(UPSERT, *values(changes))
+    merged = await connection.fetch(UPSERT, *values(changes))
     if len(merged) == len(changes):
         return frozenset()
     return frozenset(change.run_id for change in changes) - {str(row[0]) for row in merged}
@@ -66,12 +61,3 @@ async def delete_steps(connection: Connection, keys: Sequence[StepKey]) -> None:
 async def deleted_runs(connection: Connection, run_ids: Collection[str]) -> frozenset[str]:
     rows = await connection.fetch(DELETED, list(run_ids))
     return frozenset(str(row[0]) for row in rows)
-
-
-@contextmanager
-def _limits_are_permanent() -> Iterator[None]:
-    """A value that is too long for an index is too long for ever."""
-    try:
-        yield
-    except asyncpg.ProgramLimitExceededError as error:
-        raise Permanent(f"Postgres refused a row: {error}") from error

@@ -4,7 +4,6 @@ The gateway checks requests against it; the last announcement of each kind stays
 """
 
 import asyncio
-import json
 from typing import Final
 
 import structlog
@@ -15,6 +14,7 @@ from services.runner.mistral import MistralModel
 from services.runner.model import ModelFailed
 from services.runner.tools.registry import ToolRegistry
 from shared.bus import CATALOG, catalog_subject, jetstream
+from shared.catalog import Models, Tools
 from shared.steps import now
 
 log = structlog.get_logger(__name__)
@@ -32,22 +32,25 @@ class Announcer:
     async def run(self) -> None:
         """Until cancelled, again and again: a provider may offer new models at any time."""
         while True:
-            if not await self._announce("tools", {"tools": self._tools.catalog()}):
-                await asyncio.sleep(RETRY_S)
-                continue
-            try:
-                models = await self._model.names()
-            except ModelFailed as error:
-                log.warning("the provider did not list its models", error=str(error))
-                await asyncio.sleep(RETRY_S)
-                continue
-            known = await self._announce("models", {"provider": self._provider, "models": models})
+            told = await self._announce(
+                "tools", Tools.model_validate({"tools": self._tools.catalog(), "at": now()})
+            )
+            known = told and await self._announce_models()
             await asyncio.sleep(EVERY_S if known else RETRY_S)
 
-    async def _announce(self, what: str, content: dict[str, object]) -> bool:
-        payload = json.dumps({**content, "at": now().isoformat()}).encode()
+    async def _announce_models(self) -> bool:
+        """False when it is worth asking again soon: some servers have no list at all."""
         try:
-            await self._js.publish(catalog_subject(what), payload, stream=CATALOG)
+            models = await self._model.names()
+        except ModelFailed as error:
+            log.warning("the provider did not list its models", error=str(error))
+            return not error.failure.retryable
+        announcement = Models(provider=self._provider, models=tuple(models), at=now())
+        return await self._announce("models", announcement)
+
+    async def _announce(self, what: str, content: Tools | Models) -> bool:
+        try:
+            await self._js.publish(catalog_subject(what), content.model_dump_json().encode(), stream=CATALOG)
         except (NatsError, OSError) as error:
             log.warning("not announced", what=what, error=str(error))
             return False

@@ -9,10 +9,10 @@ from starlette.responses import Response
 from services.gateway import examples
 from services.gateway.answers import OnlyKnown, json_answer
 from services.gateway.auth import Caller
-from services.gateway.catalog import Tool
 from services.gateway.openapi import answers, gives
 from services.gateway.parts import parts_of
 from services.gateway.views import View
+from shared.catalog import Tool
 
 router: Final = APIRouter(tags=["catalog"], dependencies=[OnlyKnown])
 

@@ -18,7 +18,7 @@ def compose() -> dict[str, Any]:
 
 
 def test_the_containers_are_the_processes_of_the_stack_and_the_servers(compose: dict[str, Any]) -> None:
-    processes = {each.name for each in (*TABLE.steps, *TABLE.services)}
+    processes = {name for name, _ in _processes()}
     assert set(compose["services"]) == processes | SERVERS
 
 
@@ -42,9 +42,8 @@ def test_a_setup_step_has_the_command_and_settings_of_the_stack(
 
 
 def test_everything_starts_after_what_it_needs(compose: dict[str, Any]) -> None:
-    for process in (*TABLE.steps, *TABLE.services):
-        container = compose["services"][process.name]
-        assert set(container.get("depends_on", {})) == set(process.after), process.name
+    for name, after in _processes():
+        assert set(compose["services"][name].get("depends_on", {})) == set(after), name
 
 
 def test_every_service_is_scraped() -> None:
@@ -65,6 +64,12 @@ def test_the_image_runs_every_command(compose: dict[str, Any]) -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     for folder in ("shared", "services", "studio", "deploy/migrations", "alembic.ini"):
         assert folder in dockerfile
+
+
+def _processes() -> list[tuple[str, tuple[str, ...]]]:
+    """Name and what must be ready before, of every process of the table."""
+    steps = [(step.name, step.after) for step in TABLE.steps]
+    return steps + [(service.name, service.after) for service in TABLE.services]
 
 
 def _assert_settings(container: dict[str, Any], needs: tuple[str, ...], takes: tuple[str, ...]) -> None:

@@ -4,7 +4,8 @@ from typing import Any
 
 from services.gateway.chat_messages import chat_message
 from services.gateway.simple_views import simple_detail
-from services.gateway.views import Cost, Whole, view_of
+from services.gateway.views import Cost, view_of
+from shared.preview import Shown
 from shared.run_state import fold
 from shared.steps import AgentThought, BodyRef, RunFinished, Step, ToolResult, UserRequest
 from tests.support.fake_runner import use_tool
@@ -59,7 +60,7 @@ def test_the_end_of_a_run_is_no_message_of_its_chat() -> None:
 
 
 def test_the_shortest_form_pairs_calls_with_results_and_counts_tokens() -> None:
-    view = view_of(fold(STEPS), Whole(text="What is 5 + 10?"), Whole(text="The result is 15."), Cost())
+    view = view_of(fold(STEPS), Shown(text="What is 5 + 10?"), Shown(text="The result is 15."), Cost())
     detail = simple_detail(view, STEPS)
     assert [(message.role, message.tokens) for message in detail.messages] == [
         ("system", None),
@@ -79,5 +80,5 @@ def test_the_shortest_form_pairs_calls_with_results_and_counts_tokens() -> None:
 
 def test_a_call_refused_before_it_ran_has_a_result_and_no_arguments() -> None:
     refused = make(ToolResult, KEY, 3, call_id="c1", tool="nope", status="error", result="unknown tool")
-    view = view_of(fold([REQUEST]), Whole(), Whole(), Cost())
+    view = view_of(fold([REQUEST]), Shown(), Shown(), Cost())
     assert simple_detail(view, [REQUEST, refused]).tool_calls[0].args is None

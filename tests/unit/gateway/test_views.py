@@ -7,7 +7,8 @@ import pytest
 
 from services.gateway.reads import StepText
 from services.gateway.step_pages import MOST_BYTES, page_of, with_steps
-from services.gateway.views import Cost, RunDetail, Whole, view_of
+from services.gateway.views import Cost, RunDetail, view_of
+from shared.preview import Shown
 from shared.run_state import fold
 from shared.steps import Step, encode_step
 from tests.support.steps import claimed, new_key, requested
@@ -24,12 +25,12 @@ def texts(count: int, size: int = 2) -> list[StepText]:
     ("amount", "text"), [("0.000450000", "0.00045"), ("1E-7", "0.0000001"), ("0", "0"), ("120.00", "120")]
 )
 def test_money_is_a_plain_decimal_in_a_string(amount: str, text: str) -> None:
-    view = view_of(fold(STEPS), Whole(), Whole(), Cost(usd=Decimal(amount), unpriced=0))
+    view = view_of(fold(STEPS), Shown(), Shown(), Cost(usd=Decimal(amount), unpriced=0))
     assert json.loads(view.model_dump_json())["total_cost_usd"] == text
 
 
 def test_a_run_with_its_steps_reads_as_its_model() -> None:
-    view = view_of(fold(STEPS), Whole(text="hi"), Whole(), Cost())
+    view = view_of(fold(STEPS), Shown(text="hi"), Shown(), Cost())
     page = page_of([StepText(step.seq, step.kind, encode_step(step)) for step in STEPS], 10)
     detail = RunDetail.model_validate_json(
         with_steps(view.model_dump_json().encode(), "steps", page.texts, page.next_after)
