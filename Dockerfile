@@ -21,4 +21,4 @@ COPY deploy/migrations /app/deploy/migrations
 ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER studio
 EXPOSE 8000 8001 8002 8003 8010
-CMD ["python", "-m", "uvicorn", "--factory", "services.gateway.app:make_app", "--host", "0.0.0.0", "--port", "8000", "--no-access-log"]
+CMD ["python", "-m", "uvicorn", "--factory", "services.gateway.app:make_app", "--host", "0.0.0.0", "--port", "8000", "--http", "shared.http_protocol:BoundedProtocol", "--no-access-log"]

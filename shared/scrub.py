@@ -70,7 +70,7 @@ class Scrubber:
         end = len(text)
         if self._patterns:  # nobody knows where a match of these would begin: wait for the end of the word
             end = max(text.rfind(" "), text.rfind("\n")) + 1
-        if (begun := self._begun.search(text)) is not None:
+        if (begun := self._begun.search(text, max(0, len(text) - HOLD_LIMIT))) is not None:
             end = min(end, begun.start())
         for form in self._forms:
             end = min(end, _overlap(text, form))

@@ -11,7 +11,12 @@ from tenacity import RetryCallState, wait_random_exponential
 from shared.steps import Attempt, Failure
 
 RETRYABLE_STATUSES: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-CONTEXT_TOO_LONG: Final = re.compile(r"context|too (?:long|large|many tokens)|maximum.*tokens", re.IGNORECASE)
+CONTEXT_TOO_LONG: Final = re.compile(
+    r"(?:prompt|input|messages?|context|request)[^.]{0,80}(?:too (?:long|large)|exceed|longer than|over the limit)"
+    r"|maximum context length|(?:exceed|larger than)[^.]{0,80}(?:context|maximum)[^.]{0,40}(?:length|window|tokens)"
+    r"|too many tokens",
+    re.IGNORECASE,
+)
 UNKNOWN_MODEL: Final = re.compile(r"(?:invalid|unknown) model|model .*not (?:found|exist)", re.IGNORECASE)
 DETAIL_LIMIT: Final = 500
 

@@ -11,6 +11,7 @@ SIMULATOR = "simulator"
 GATEWAY = "gateway"
 RUNNER = "runner"
 
+PROTOCOL = "shared.http_protocol:BoundedProtocol"
 # Patterns of variables that a user may set; passed on to the process when they are.
 COMMON = ("LOG_LEVEL", "OTEL_*", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "SSL_CERT_*")
 
@@ -39,7 +40,7 @@ class Service:
     def command(self, host: str, port: int) -> tuple[str, ...]:
         """The command line, the same in every deployment."""
         address = ("--host", host, "--port", str(port))
-        return ("uvicorn", "--factory", self.factory, *address, "--no-access-log")
+        return ("uvicorn", "--factory", self.factory, *address, "--http", PROTOCOL, "--no-access-log")
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ async def test_a_charge_that_postgres_refuses_costs_only_itself(
         await drained(nats_url, COST)
     assert len(await _charges(database)) == 3
     [letter] = await dead_letters(nats_url)
-    assert letter.subject.startswith("dead.cost.permanent.")
+    assert str(letter.subject).startswith("dead.cost.permanent.")
 
 
 @asynccontextmanager

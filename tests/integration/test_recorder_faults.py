@@ -37,7 +37,7 @@ async def test_an_undecodable_step_costs_only_itself(
     [letter] = await dead_letters(nats_url)
     assert json.loads(letter.data or b"") == [json.loads(broken)]
     headers = letter.headers or {}
-    assert letter.subject.startswith("dead.recorder.undecodable.")
+    assert str(letter.subject).startswith("dead.recorder.undecodable.")
     assert (headers["Dead-Service"], headers["Dead-Subject"]) == ("recorder", subject)
     assert (headers["Dead-Sequence"], headers["Dead-Delivered"]) == ("2", "1")
     assert "call_id" in headers["Dead-Error"]
@@ -65,7 +65,7 @@ async def test_a_step_that_postgres_refuses_costs_only_itself(
     for log in logs:
         assert await seqs(database, log[0].run_id) == [each.seq for each in log]
     [letter] = await dead_letters(nats_url)
-    assert letter.subject.startswith("dead.recorder.permanent.")
+    assert str(letter.subject).startswith("dead.recorder.permanent.")
     assert letter.data == encode_steps([step])
     assert reason in (letter.headers or {})["Dead-Error"]
     assert await seqs(database, step.run_id) == []

@@ -74,7 +74,7 @@ class HttpFetch(BaseTool[HttpFetchParameters]):
             raise ToolError(
                 f"The server broke the rules of HTTP ({_kind(error)}); try another URL."
             ) from None
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpcore.UnsupportedProtocol):
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpcore.UnsupportedProtocol, UnicodeError):
             raise ToolError(
                 "This is not a valid URL; write it in full, such as https://example.com/page."
             ) from None

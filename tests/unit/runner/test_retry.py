@@ -97,3 +97,27 @@ def _state(error: Exception, number: int = 1) -> RetryCallState:
     state.outcome = Future(number)
     state.outcome.set_exception(error)
     return state
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        "Prompt contains 300000 tokens, too large for model with 262144 maximum context length",
+        "This model's maximum context length is 32768 tokens.",
+        "The input is too long.",
+    ],
+)
+def test_a_prompt_beyond_the_context_is_named_so(detail: str) -> None:
+    assert Stumble(400, detail).failure().type == "context-too-long"
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        "there is no fault 'nonsense'; the faults are: 400, empty, context-too-long",
+        "Input should be a valid dictionary (context: tools.0)",
+        "temperature is too large",
+    ],
+)
+def test_another_refusal_is_not_taken_for_it(detail: str) -> None:
+    assert Stumble(422, detail).failure().type == "model-rejected"

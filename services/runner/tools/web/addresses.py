@@ -17,7 +17,12 @@ RESOLVER_THREADS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="resolve
 NAT64 = IPv6Network("64:ff9b::/96")
 GLOBAL_UNICAST = IPv6Network("2000::/3")
 # Special ranges that `is_global` of this or that Python version lets pass (IANA special-purpose registries).
-SPECIAL_V4 = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"))
+# The last one answers a cloud's virtual machines as their host, though it counts as public.
+SPECIAL_V4 = (
+    IPv4Network("192.0.0.0/24"),
+    IPv4Network("192.88.99.0/24"),
+    IPv4Network("168.63.129.16/32"),
+)
 SPECIAL_V6 = (IPv6Network("2001::/23"), IPv6Network("2001:db8::/32"), IPv6Network("3fff::/20"))
 
 
