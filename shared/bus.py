@@ -231,7 +231,7 @@ def client_of(broker: NatsBroker) -> Client:
 
 
 def jetstream(client: Client) -> JetStreamContext:
-    return client.jetstream(timeout=5, publish_async_max_pending=4000)
+    return client.jetstream(timeout=5)
 
 
 async def main() -> None:

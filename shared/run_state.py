@@ -10,7 +10,6 @@ from shared.steps import (
     AgentThought,
     CancelRequested,
     ModelCall,
-    RequestedToolCall,
     RunClaimed,
     RunDeleted,
     RunFinished,
@@ -36,21 +35,18 @@ class LogGap(StudioError):
 class RunState:
     """The fold of a run's steps up to `next_seq`.
 
-    `corrections` counts the thoughts in a row that held an unusable tool call, `answered` the calls of
-    the last thought that have a result, `open_calls` the intents without one.
+    `corrections` counts the thoughts in a row that held an unusable tool call, `open_calls` are the
+    intents without a result.
     """
 
     request: RunRequested | None = None
     next_seq: int = 0
     attempt: int = 0
-    claimed_by: str | None = None
     status: RunStatus = RunStatus.QUEUED
     started_at: datetime | None = None
     finished_at: datetime | None = None
     turns: list[Turn] = field(default_factory=list)
-    thought: AgentThought | None = None
     open_calls: dict[str, ToolCall] = field(default_factory=dict)
-    answered: set[str] = field(default_factory=set)
     call_ids: set[str] = field(default_factory=set)
     corrections: int = 0
     corrected: bool = False
@@ -59,7 +55,6 @@ class RunState:
     model_calls: int = 0
     usage: Usage = field(default_factory=Usage)
     response: AgentResponse | None = None
-    remembered: bool = False
     cancel: CancelRequested | None = None
     waiting: RunWaiting | None = None
     finished: RunFinished | None = None
@@ -74,7 +69,7 @@ class RunState:
             case RunRequested():
                 self.request = step
             case RunClaimed():
-                self.attempt, self.claimed_by = step.attempt, step.runner
+                self.attempt = step.attempt
                 self.status, self.waiting = RunStatus.RUNNING, None
                 self.started_at = self.started_at or step.at
             case UserRequest():
@@ -98,19 +93,9 @@ class RunState:
                 self.status, self.finished, self.finished_at = step.status, step, step.at
             case RunDeleted():
                 self.deleted = True
-            case _ if step.kind == "memory-snapshot":
-                self.remembered = True
-
-    @property
-    def unanswered(self) -> list[RequestedToolCall]:
-        """The tool calls of the last thought that have no result yet."""
-        requested = self.thought.tool_calls if self.thought else ()
-        return [call for call in requested if call.call_id not in self.answered]
 
     def _thought(self, step: AgentThought) -> None:
         self.turns.append(step)
-        self.thought = step
-        self.answered = set()
         self.call_ids.update(call.call_id for call in step.tool_calls)
         self.corrections, self.corrected = (self.corrections if self.corrected else 0), False
         self.rounds += 1
@@ -119,7 +104,6 @@ class RunState:
     def _result(self, step: ToolResult) -> None:
         self.turns.append(step)
         self.open_calls.pop(step.call_id, None)
-        self.answered.add(step.call_id)
         if step.error_type in {"unknown-tool", "invalid-arguments"} and not self.corrected:
             self.corrections += 1
             self.corrected = True

@@ -12,8 +12,9 @@ from shared.steps import Attempt, Failure
 
 RETRYABLE_STATUSES: Final = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 CONTEXT_TOO_LONG: Final = re.compile(
-    r"(?:prompt|input|messages?|context|request)[^.]{0,80}(?:too (?:long|large)|exceed|longer than|over the limit)"
-    r"|maximum context length|(?:exceed|larger than)[^.]{0,80}(?:context|maximum)[^.]{0,40}(?:length|window|tokens)"
+    r"(?:prompt|input|messages?|request)[^.]{0,80}(?:too (?:long|large)|exceed|longer than)"
+    r"|maximum context length"
+    r"|(?:exceed|larger than)[^.]{0,80}(?:context|maximum)[^.]{0,40}(?:length|window|tokens)"
     r"|too many tokens",
     re.IGNORECASE,
 )

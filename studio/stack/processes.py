@@ -13,7 +13,7 @@ RUNNER = "runner"
 
 PROTOCOL = "shared.http_protocol:BoundedProtocol"
 # Patterns of variables that a user may set; passed on to the process when they are.
-COMMON = ("LOG_LEVEL", "OTEL_*", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "SSL_CERT_*")
+COMMON = ("LOG_LEVEL", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "SSL_CERT_*")
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,14 @@ SERVICES = (
         "recorder",
         8002,
         needs=("NATS_URL", "DATABASE_URL"),
-        takes=("DATABASE_*", "RECORDER_*", "PARTITION_*", "REDACT_PATTERNS"),
+        takes=("DATABASE_*", "PARTITION_*", "REDACT_PATTERNS"),
         after=("migrations", "streams"),
     ),
     Service(
         "cost",
         8003,
         needs=("NATS_URL", "DATABASE_URL"),
-        takes=("DATABASE_*", "COST_*", "REDACT_PATTERNS"),
+        takes=("DATABASE_*", "REDACT_PATTERNS"),
         after=("migrations", "streams"),
     ),
     Service(
@@ -103,8 +103,8 @@ SERVICES = (
         8001,
         needs=("NATS_URL", "MISTRAL_API_KEY", "WORKSPACE_DIR"),
         takes=(
-            *("MISTRAL_*", "MAX_TOKENS", "TEMPERATURE", "RUNNER_*", "RUN_*", "REDACT_PATTERNS"),
-            *("FILE_IO_*", "HTTP_FETCH_*", "HF_*", "WANDB_*", "ELEVENLABS_*"),
+            *("MISTRAL_*", "RUNNER_*", "RUN_*", "REDACT_PATTERNS"),
+            *("FILE_IO_*", "HTTP_FETCH_*", "HF_*"),
         ),
         after=("streams",),
         stage=2,
