@@ -1,6 +1,11 @@
-"""Dead letters: what a service gave up for good, with everything needed to send it again."""
+"""Dead letters: what a service gave up for good, with everything needed to send it again.
 
-from collections.abc import Mapping
+`python -m shared.dead_letters` lists them, `python -m shared.dead_letters SEQUENCE …` sends some again.
+"""
+
+import argparse
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Final
 
@@ -10,8 +15,10 @@ from nats.errors import Error as NatsError
 from nats.js.errors import APIError, NotFoundError
 from prometheus_client import Counter
 
-from shared.bus import DEAD, RUNS, dead_subject, jetstream, redo_subject
+from shared.bus import DEAD, RUNS, client_of, dead_subject, jetstream, make_broker, redo_subject
 from shared.errors import Permanent, Unavailable
+from shared.settings import ServiceSettings
+from shared.stored import sequence_of, stored_messages, subject_of
 
 DEAD_LETTERS = Counter("studio_dead_letters_total", "Messages given up for good.", ["service", "reason"])
 ERROR_LIMIT: Final = 1000
@@ -70,3 +77,28 @@ async def resend(client: Client, sequence: int) -> str:
 def _header_text(value: str) -> str:
     """One line of printable text: headers end at a line break."""
     return "".join(c if c.isprintable() else " " for c in value)[:ERROR_LIMIT]
+
+
+async def listed(client: Client) -> AsyncIterator[str]:
+    """One line for each letter, the oldest first: sequence, subject and why."""
+    async for letter in stored_messages(client, DEAD, "dead.>"):
+        why = (letter.headers or {}).get("Dead-Error", "")
+        yield f"{sequence_of(letter)}  {subject_of(letter)}  {why}"
+
+
+async def main(sequences: Sequence[int]) -> None:
+    async with make_broker("dead-letters", ServiceSettings().nats_url) as broker:
+        client = client_of(broker)
+        for sequence in sequences:
+            print(f"{sequence} sent again on {await resend(client, sequence)}")
+        if not sequences:
+            async for line in listed(client):
+                print(line)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description="List the dead letters, or send some to their service again."
+    )
+    parser.add_argument("sequence", nargs="*", type=int, help="of a letter that is to be sent again")
+    asyncio.run(main(parser.parse_args().sequence))

@@ -148,7 +148,6 @@ def make_service(
         lifespan=lifespan,
         on_shutdown=[leave],
         logger=None,
-        asyncapi_path="/asyncapi",
     )
 
 

@@ -1,5 +1,7 @@
 """Settings that every service has. A service adds its own by inheriting; nothing is read at import."""
 
+from urllib.parse import urlsplit
+
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -21,10 +23,12 @@ class ServiceSettings(BaseSettings):
 
     def secrets(self) -> tuple[str, ...]:
         """The values of every secret setting, to be redacted wherever they turn up."""
-        fields = (getattr(self, name) for name in type(self).model_fields)
-        return tuple(
-            v.get_secret_value() for v in fields if isinstance(v, SecretStr) and v.get_secret_value()
-        )
+        values = [getattr(self, name) for name in type(self).model_fields]
+        secret = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        urls = [
+            url for value in values if isinstance(value, str) and "://" in value for url in value.split(",")
+        ]
+        return tuple(filter(None, [*secret, *(urlsplit(url).password for url in urls)]))
 
 
 class DatabaseSettings(ServiceSettings):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.bus import client_of, job_subject, log_subject, make_broker
+from shared.bus import job_subject, log_subject
 from shared.database import Database
-from shared.dead_letters import resend
+from shared.dead_letters import main as dead_letters_command
 from shared.run_log import RunKey, RunLog
 from shared.service import Runtime
 from shared.steps import AgentRef, Step, encode_step, encode_steps
@@ -72,16 +72,22 @@ async def test_a_step_that_postgres_refuses_costs_only_itself(
 
 
 async def test_a_dead_letter_that_is_sent_again_becomes_a_row(
-    nats_url: str, database_url: str, database: Database
+    nats_url: str,
+    database_url: str,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setenv("NATS_URL", nats_url)
     step = result(RunKey("default", OLD_RUN), 1, "old")
     async with recorders(nats_url, database_url):
         await publish(nats_url, [[step]])
         [letter] = await until(lambda: dead_letters(nats_url))
         async with database.connection() as connection:
             await connection.execute("SELECT create_step_partitions('2023-06-30', '2023-06-30')")
-        async with make_broker("person", nats_url) as broker:
-            await resend(client_of(broker), letter.seq or 0)
+        await dead_letters_command([])
+        assert f"{letter.seq}  dead.recorder.permanent.default.{OLD_RUN}  " in capsys.readouterr().out
+        await dead_letters_command([letter.seq or 0])
         await until(lambda: seqs(database, OLD_RUN))
     assert await dead_letters(nats_url) == []
     assert (await run_row(database, OLD_RUN))["steps"] == 1
