@@ -8,9 +8,11 @@ import asyncio
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 import structlog
 from faststream.nats import NatsBroker
+from faststream.nats.security import NatsUserPassword
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
@@ -212,8 +214,10 @@ def make_broker(name: str, nats_url: str) -> NatsBroker:
     The client's defaults give up after two minutes and then spin at full load; and its buffer for the
     time without a connection would send a message after its sender was told that it failed.
     """
+    servers = nats_url.split(",")
     return _Broker(
-        nats_url.split(","),
+        [_without_password(server) for server in servers],
+        security=_security(servers[0]),
         name=name,
         max_reconnect_attempts=-1,
         reconnect_time_wait=1,
@@ -224,6 +228,19 @@ def make_broker(name: str, nats_url: str) -> NatsBroker:
         logger=None,
         apply_types=False,
     )
+
+
+def _security(server: str) -> NatsUserPassword | None:
+    """User and password of the address, for every server: those that the cluster tells of come without."""
+    parts = urlsplit(server)
+    if parts.username is None or parts.password is None:
+        return None
+    return NatsUserPassword(unquote(parts.username), unquote(parts.password))
+
+
+def _without_password(server: str) -> str:
+    parts = urlsplit(server)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def client_of(broker: NatsBroker) -> Client:

@@ -51,6 +51,7 @@ MOVABLE_IN_ITEMS: Final = {
 }
 
 WRONG_LAST_SEQUENCE: Final = frozenset({10071, 10164})
+NO_SUCH_SEQUENCE: Final = 10043
 STREAM_FULL: Final = frozenset({10047, 10077, 10122})
 
 
@@ -132,13 +133,24 @@ class RunLog:
 
     async def purge(self, run: RunKey) -> None:
         """Erase the run from the broker, dead letters included; `run-deleted` stays as the tombstone."""
-        try:
-            await self._js.purge_stream(RUNS, subject=log_subject(run.project, run.run_id), keep=1)
-            await self._js.purge_stream(RUNS, subject=job_subject(run.project, run.run_id))
-            await self._js.purge_stream(RUNS, subject=redo_subject("*", run.project, run.run_id))
-            await self._js.purge_stream(DEAD, subject=dead_subject("*", "*", run.project, run.run_id))
-        except (NatsError, OSError) as error:
-            raise Unavailable(f"the broker did not erase run {run.run_id}: {error}") from error
+        log_of_run = log_subject(run.project, run.run_id)
+        await self._erase(RUNS, log_of_run, keep_last=True)
+        await self._erase(RUNS, job_subject(run.project, run.run_id))
+        await self._erase(RUNS, redo_subject("*", run.project, run.run_id))
+        await self._erase(DEAD, dead_subject("*", "*", run.project, run.run_id))
+
+    async def _erase(self, stream: str, subject: str, *, keep_last: bool = False) -> None:
+        """One by one, which overwrites them on disk; a purge of a subject has cost other subjects' jobs
+        their place in the queue when the broker was killed afterwards."""
+        stored = stored_messages(self._client, stream, subject)
+        sequences = [sequence_of(message) async for message in stored]
+        for sequence in sequences[:-1] if keep_last else sequences:
+            try:
+                await self._js.delete_msg(stream, sequence)
+            except (NatsError, OSError) as error:
+                if isinstance(error, APIError) and error.err_code == NO_SUCH_SEQUENCE:
+                    continue  # erased by another who had the same errand
+                raise Unavailable(f"the broker did not erase {subject}: {error}") from error
 
     async def _publish(
         self, subject: str, run: RunKey, sealed: Sealed, expected: int, patience_s: float

@@ -7,7 +7,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from services.gateway.key_ring import KeyRing, Principal
-from services.gateway.problems import FORBIDDEN, UNAUTHORIZED, Problem
+from services.gateway.problems import FORBIDDEN, Problem, unauthorized
 
 HOW: Final = "send it as 'Authorization: Bearer <key>' or 'X-API-Key: <key>'"
 READING: Final = frozenset({"GET", "HEAD"})
@@ -32,11 +32,10 @@ def key_of(headers: Mapping[str, str]) -> str:
     """The key that a request carries. Raises Problem (401) when it carries none."""
     if key := headers.get("x-api-key"):
         return key.strip()
-    scheme, _, value = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and value.strip():
-        return value.strip()
-    raise Problem(
-        UNAUTHORIZED,
-        f"the request carries no API key; {HOW}",
-        headers={"WWW-Authenticate": 'Bearer realm="agentops-studio"'},
-    )
+    given = headers.get("authorization", "")
+    scheme, _, value = given.partition(" ")
+    if given and scheme.lower() != "bearer":
+        raise unauthorized(f"the Authorization header does not begin with 'Bearer '; {HOW}")
+    if not value.strip():
+        raise unauthorized(f"the request carries no API key; {HOW}")
+    return value.strip()

@@ -1,8 +1,6 @@
 """Large values of a run: found in Postgres or the object store, and put back into steps within a bound."""
 
-import asyncio
 import json
-import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,8 +17,6 @@ from shared.steps import BodyRef, Text, reference_in
 
 INFLATE_EACH: Final = 256 * 1024
 INFLATE_ALL: Final = 1024 * 1024
-DATABASE_PATIENCE_S: Final = 2.0
-SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass
@@ -36,9 +32,10 @@ class Bodies:
         self._database = database
 
     async def get(self, run: RunKey, sha256: str) -> bytes:
-        """The JSON text of a value of this run. Raises Problem (404)."""
-        if not SHA256.fullmatch(sha256):
-            raise _no_such_body(sha256)
+        """The JSON text of a value that a step of this run points to. Raises Problem (404).
+
+        The store knows of projects, not of runs: that the run points to the value is for the caller to know.
+        """
         try:
             return await self._store.get(run.project, sha256)
         except BodyMissing:
@@ -48,7 +45,7 @@ class Bodies:
             if content is None:
                 raise
         if content is None:
-            raise _no_such_body(sha256)
+            raise no_such_body(sha256)
         return content
 
     async def shown(self, run: RunKey, text: Text | None) -> Shown:
@@ -85,14 +82,10 @@ class Bodies:
         return value
 
     async def _projected(self, run: RunKey, sha256: str) -> bytes | None:
-        try:
-            async with asyncio.timeout(DATABASE_PATIENCE_S), self._database.connection() as connection:
-                return await reads.body(connection, run, sha256)
-        except TimeoutError as error:
-            raise Unavailable("the database did not answer in time") from error
+        return await reads.answered(self._database, lambda connection: reads.body(connection, run, sha256))
 
 
-def _no_such_body(sha256: str) -> Problem:
+def no_such_body(sha256: str) -> Problem:
     return Problem(
         NOT_FOUND, f"the run has no body {sha256[:64]!r}; a body's name is the $body of a reference in a step"
     )

@@ -5,14 +5,17 @@ from time import perf_counter
 from typing import Final
 
 import structlog
+from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.gateway.metrics import REQUESTS, SECONDS
 from services.gateway.problems import Problem
+from shared.steps import RunId
 
 log = structlog.get_logger(__name__)
 _level = logging.getLogger(__name__)
+_run_id: TypeAdapter[str] = TypeAdapter(RunId)
 
 SECURITY_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -86,7 +89,15 @@ def _details(scope: Scope) -> dict[str, str | None]:
     return {
         "method": scope.get("method", "WS"),
         "project": scope.get("project"),
-        "run_id": str(run_id)[:64] if run_id else None,
+        "run_id": _valid(run_id),
         "problem": problem.kind.name if problem else None,
         "why": problem.detail if problem and problem.kind.status >= 500 else None,
     }
+
+
+def _valid(run_id: object) -> str | None:
+    """What a client wrote where a run's id belongs may be anything, its key too."""
+    try:
+        return _run_id.validate_python(run_id)
+    except ValidationError:
+        return None

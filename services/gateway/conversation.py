@@ -11,7 +11,7 @@ from services.gateway.chat_messages import ChatMessage, Failed, chat_message
 from services.gateway.key_ring import Principal
 from services.gateway.limits import BODY_LIMIT
 from services.gateway.parts import Parts
-from services.gateway.problems import Problem
+from services.gateway.problems import UNAUTHORIZED, Problem, away
 from services.gateway.requests import ChatInput
 from services.gateway.starter import Order
 from services.gateway.validation import invalid_body
@@ -36,6 +36,31 @@ class _Ended(Exception):
     def __init__(self, code: int, why: str) -> None:
         super().__init__(why)
         self.code = code
+
+
+class Steps:
+    """The steps that wait to be sent: at most MOST_STEPS."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[Step | None] = asyncio.Queue(MOST_STEPS + 1)  # one place is for the end
+        self._is_over = False
+
+    def put(self, step: Step) -> None:
+        if self._queue.qsize() < MOST_STEPS:
+            self._queue.put_nowait(step)
+        else:
+            self._is_over = True
+
+    def end(self) -> None:
+        """Nothing more will come."""
+        self._queue.put_nowait(None)
+
+    async def next(self) -> Step | None:
+        """None after the last. Raises _Ended when there were more than may wait."""
+        step = await self._queue.get()
+        if self._is_over:
+            raise _Ended(POLICY, "you read too slowly")
+        return step
 
 
 class Conversation:
@@ -84,30 +109,42 @@ class Conversation:
         while True:
             text = await self._inbox.get()
             try:
+                await self._require_admitted()
                 failure = await self._answer(ChatInput.model_validate_json(text))
             except ValidationError as error:
                 failure = invalid_body(error, ChatInput).detail
             except Problem as problem:
                 failure = problem.detail
-            except (Unavailable, Permanent) as error:
+            except Unavailable as error:
+                failure = away(error).detail
+            except Permanent as error:
                 failure = str(error)
             if failure:
                 await self._send(Failed(message=failure))
 
+    async def _require_admitted(self) -> None:
+        """A socket may outlive the key that opened it."""
+        try:
+            principal = await self._parts.key_ring.renew(self._principal)
+        except Problem as problem:
+            if problem.kind is UNAUTHORIZED:
+                raise _Ended(POLICY, problem.detail) from None
+            raise
+        if "write" not in principal.scopes:
+            raise _Ended(POLICY, "this API key has no scope 'write' any more")
+
     async def _answer(self, message: ChatInput) -> str:
         """Send the steps of a new run; returns why it did not complete, or nothing."""
         run = message.run()
-        steps: asyncio.Queue[Step | None] = asyncio.Queue()
+        steps = Steps()
         order = Order(self._principal, self._path, run)
         waiting = asyncio.create_task(
-            self._parts.waiter.start_and_wait(order, run.timeout_s + GRACE_S, steps.put_nowait),
+            self._parts.waiter.start_and_wait(order, run.timeout_s + GRACE_S, steps.put),
             name="wait for a chat's run",
         )
-        waiting.add_done_callback(lambda _: steps.put_nowait(None))
+        waiting.add_done_callback(lambda _: steps.end())
         try:
-            while (step := await steps.get()) is not None:
-                if steps.qsize() > MOST_STEPS:
-                    raise _Ended(POLICY, "you read too slowly")
+            while (step := await steps.next()) is not None:
                 await self._send(chat_message(await self._whole(step)))
             view, _ = await waiting
         finally:

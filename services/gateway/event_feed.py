@@ -6,7 +6,7 @@ the log is read again. Not here: the bound on what waits to be sent (`event_buff
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from time import monotonic
 from typing import Final
@@ -36,16 +36,22 @@ FRAMES_BYTES: Final = 256 * 1024
 class EventFeed:
     """The frames for one client, from the step behind `after` on."""
 
-    def __init__(self, hub: Hub, runs: Runs, found: Found, after: int) -> None:
+    def __init__(
+        self, hub: Hub, runs: Runs, found: Found, after: int, admit: Callable[[], Awaitable[object]]
+    ) -> None:
+        """`admit` raises Problem when the client may follow no longer; asked at every heartbeat."""
         self.buffer = EventBuffer()
         self._hub = hub
         self._runs = runs
         self._found = found
         self._next = after + 1
         self._has_ended = False
+        self._admit = admit
+        self._admitted_at = monotonic()
 
     async def frames(self) -> AsyncGenerator[bytes]:
-        """Ends with the run, with the process, or when its client is too slow; the latter two say so."""
+        """Ends with the run, or early, and then says why: the process stops, the client is too slow or its
+        key works no more."""
         yield RETRY
         is_final = self._found.view.status.is_final
         try:
@@ -58,7 +64,7 @@ class EventFeed:
             log.info("an event stream ends early", run_id=self._found.run.run_id, error=str(error))
             yield AWAY
         except Problem as problem:
-            yield GONE if problem.kind is NOT_FOUND else STOPPING
+            yield GONE if problem.kind is NOT_FOUND else b": %s\n\n" % problem.detail.encode()
 
     async def _stored(self) -> AsyncGenerator[bytes]:
         """A finished run."""
@@ -72,6 +78,7 @@ class EventFeed:
             async for frame in self._earlier(position):
                 yield frame
             while not self._has_ended:
+                await self._require_admitted()
                 if not await self.buffer.wait(self._hub.heartbeat_s):
                     yield HEARTBEAT
                     continue
@@ -89,6 +96,12 @@ class EventFeed:
                 if self.buffer.is_closed and not self._has_ended:
                     yield STOPPING
                     return
+
+    async def _require_admitted(self) -> None:
+        """A busy stream has no heartbeats, so the clock decides."""
+        if monotonic() - self._admitted_at >= self._hub.heartbeat_s:
+            await self._admit()
+            self._admitted_at = monotonic()
 
     async def _earlier(self, position: int) -> AsyncIterator[bytes]:
         """What was there before the listening began, at `position`."""

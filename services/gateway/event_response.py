@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from services.gateway.event_buffer import EventBuffer
-from services.gateway.streams import Streams
+from services.gateway.streams import Place
 
 log = structlog.get_logger(__name__)
 
@@ -24,17 +24,20 @@ HEADERS: Final = {
 
 
 class EventResponse(Response):
-    """Sends `frames` until they end, the client leaves, or it takes nothing for SEND_TIMEOUT_S."""
+    """Sends `frames` until they end, the client leaves, or it takes nothing for SEND_TIMEOUT_S.
 
-    def __init__(self, frames: AsyncGenerator[bytes], buffer: EventBuffer, streams: Streams) -> None:
+    Then it gives its `place` back.
+    """
+
+    def __init__(self, frames: AsyncGenerator[bytes], buffer: EventBuffer, place: Place) -> None:
         super().__init__(headers=HEADERS)
         del self.headers["content-length"]
         self._frames = frames
         self._buffer = buffer
-        self._streams = streams
+        self._place = place
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._streams.counted("events"):
+        with self._place:
             await self._send_until_left(receive, send)
 
     async def _send_until_left(self, receive: Receive, send: Send) -> None:

@@ -17,6 +17,7 @@ from services.gateway.problems import (
     METHOD_NOT_ALLOWED,
     NOT_FOUND,
     Problem,
+    away,
     unavailable,
 )
 from services.gateway.validation import invalid_input
@@ -72,7 +73,7 @@ def _methods(request: Request) -> set[str]:
 
 
 async def _unavailable(request: Request, error: Unavailable) -> Response:
-    return await _problem(request, unavailable(str(error)))
+    return await _problem(request, away(error))
 
 
 async def _conflict(request: Request, error: Conflict) -> Response:

@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from services.gateway.credentials import Credential, MalformedKey, parse
-from services.gateway.problems import UNAUTHORIZED, Problem, unavailable
+from services.gateway.problems import unauthorized, unavailable
 from services.gateway.store import KeyRow
 from shared.errors import Unavailable
 
@@ -67,9 +67,16 @@ class KeyRing:
         try:
             credential = parse(text)
         except MalformedKey as error:
-            raise _unauthorized(str(error)) from None
+            raise unauthorized(str(error)) from None
         row = await self._row(credential.id)
         return principal_of(row, credential, self._pepper, datetime.now(UTC))
+
+    async def renew(self, principal: Principal) -> Principal:
+        """A caller who was verified before, as the key is now. Raises Problem as `verify` does."""
+        row = await self._row(principal.key_id)
+        if row is None:
+            raise unauthorized("this API key is not known here any more")
+        return _working(row, datetime.now(UTC))
 
     async def _row(self, key_id: str) -> KeyRow | None:
         entry = self._entries.get(key_id)
@@ -113,13 +120,13 @@ class KeyRing:
 def principal_of(row: KeyRow | None, credential: Credential, pepper: str, at: datetime) -> Principal:
     """The holder of the key at that time. Raises Problem (401) when the key does not work."""
     if row is None or not hmac.compare_digest(row.digest, credential.digest(pepper)):
-        raise _unauthorized("this API key is not known here")
+        raise unauthorized("this API key is not known here")
+    return _working(row, at)
+
+
+def _working(row: KeyRow, at: datetime) -> Principal:
     if row.revoked_at is not None:
-        raise _unauthorized("this API key was revoked; use another")
+        raise unauthorized("this API key was revoked; use another")
     if row.expires_at is not None and row.expires_at <= at:
-        raise _unauthorized(f"this API key expired at {row.expires_at.isoformat()}; use another")
+        raise unauthorized(f"this API key expired at {row.expires_at.isoformat()}; use another")
     return Principal(row.project, row.id, row.name, row.scopes)
-
-
-def _unauthorized(detail: str) -> Problem:
-    return Problem(UNAUTHORIZED, detail, headers={"WWW-Authenticate": 'Bearer realm="agentops-studio"'})

@@ -84,7 +84,7 @@ def _assemble(settings: GatewaySettings, runtime: Runtime, database: Database) -
     runs = Runs(reader, database, bodies)
     hub = Hub(client, reader, heartbeat_s=settings.gateway_heartbeat_s)
     erasure = Erasure(client, run_log)
-    starter = Starter(Brokered(client, run_log, reader), catalog, idempotency, settings)
+    starter = Starter(Brokered(client, run_log, reader, runtime.scrubber), catalog, idempotency, settings)
     parts = Parts(
         settings=settings,
         key_ring=KeyRing(_key_lookup(database), pepper),

@@ -8,8 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
+
+from shared.errors import Unavailable
+
+log = structlog.get_logger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -42,6 +47,10 @@ INTERNAL: Final = Kind("internal-error", 500, "Something went wrong here")
 RUN_FAILED: Final = Kind("run-failed", 502, "The run did not complete")
 UNAVAILABLE: Final = Kind("unavailable", 503, "The service cannot do this right now")
 RUN_UNFINISHED: Final = Kind("run-unfinished", 504, "The run did not finish in time")
+
+
+class DatabaseAway(Unavailable):
+    """The database did not answer; an Unavailable that is no DatabaseAway is the broker's."""
 
 
 class FieldError(BaseModel):
@@ -102,6 +111,18 @@ class Problem(Exception):
 def unavailable(detail: str, *, retry_after_s: int = 1, run_id: str | None = None) -> Problem:
     """A 503 that says when to come back."""
     return Problem(UNAVAILABLE, detail, headers={"Retry-After": str(retry_after_s)}, run_id=run_id)
+
+
+def away(error: Unavailable) -> Problem:
+    """A 503 that names the dependency; the cause, which may hold names of hosts, is only logged."""
+    name = "database" if isinstance(error, DatabaseAway) else "broker"
+    log.warning("a dependency is away", dependency=name, error=str(error))
+    return unavailable(f"the {name} does not answer as it should right now; try again")
+
+
+def unauthorized(detail: str) -> Problem:
+    """A 401 that says how to authenticate."""
+    return Problem(UNAUTHORIZED, detail, headers={"WWW-Authenticate": 'Bearer realm="agentops-studio"'})
 
 
 def invalid(field: str, message: str) -> Problem:

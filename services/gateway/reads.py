@@ -3,14 +3,18 @@
 Rows become views here; what is not in Postgres yet is found by `runs.py`.
 """
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pydantic_core import from_json
 
+from services.gateway.problems import DatabaseAway
 from services.gateway.views import Cost, RunView
-from shared.database import Connection
+from shared.database import Connection, Database
+from shared.errors import Unavailable
 from shared.run_log import RunKey
 from shared.steps import Failure, RunStatus, Usage
 
@@ -40,12 +44,12 @@ LIST: Final = f"""
 STEPS: Final = """
     SELECT seq, kind, payload FROM steps WHERE run_id = $2 AND project = $1 AND seq > $3 ORDER BY seq LIMIT $4
 """
-BODY: Final = """
-    SELECT content FROM bodies
-    WHERE project = $1 AND sha256 = $3 AND EXISTS (
-        SELECT FROM steps WHERE run_id = $2 AND project = $1 AND body_refs @> ARRAY[$3]
-    )
+REFERS: Final = """
+    EXISTS (SELECT FROM steps WHERE run_id = $2 AND project = $1 AND body_refs @> ARRAY[$3::text])
 """
+BODY: Final = f"SELECT content FROM bodies WHERE project = $1 AND sha256 = $3 AND {REFERS}"  # noqa: S608
+PATIENCE_S: Final = 2.0
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,19 @@ class StepText:
     text: bytes
 
 
+async def answered(
+    database: Database, read: Callable[[Connection], Awaitable[Result]], patience_s: float = PATIENCE_S
+) -> Result:
+    """What `read` makes of a connection. Raises DatabaseAway, also when it takes longer than that."""
+    try:
+        async with asyncio.timeout(patience_s), database.connection() as connection:
+            return await read(connection)
+    except TimeoutError as error:
+        raise DatabaseAway(f"the database did not answer within {patience_s:g} s") from error
+    except Unavailable as error:
+        raise DatabaseAway(str(error)) from error
+
+
 async def find_run(connection: Connection, run: RunKey) -> RunRow:
     record: Any = await connection.fetchrow(FIND, run.project, UUID(run.run_id))
     cost = _cost(record)
@@ -109,6 +126,11 @@ async def list_runs(
 async def step_texts(connection: Connection, run: RunKey, after: int, limit: int) -> list[StepText]:
     rows = await connection.fetch(STEPS, run.project, UUID(run.run_id), after, limit)
     return [StepText(row["seq"], row["kind"], row["payload"].encode()) for row in rows]
+
+
+async def refers_to(connection: Connection, run: RunKey, sha256: str) -> bool:
+    """Whether a step of this run points to the body."""
+    return bool(await connection.fetchval(f"SELECT {REFERS}", run.project, UUID(run.run_id), sha256))
 
 
 async def body(connection: Connection, run: RunKey, sha256: str) -> bytes | None:

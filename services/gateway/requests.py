@@ -16,7 +16,7 @@ def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
 
 Names = Annotated[
     tuple[Name, ...],
-    Field(max_length=128, json_schema_extra={"uniqueItems": True}),
+    Field(max_length=128, fail_fast=True, json_schema_extra={"uniqueItems": True}),
     AfterValidator(_each_once),
 ]
 
@@ -51,7 +51,7 @@ class RunInput(Input):
     model: Name | None = Field(default=None, description="Default: the gateway's setting MISTRAL_MODEL.")
     instructions: str | None = Field(default=None, description="In place of the agent's instructions.")
     messages: tuple[MessageInput, ...] = Field(
-        default=(), max_length=1000, description="The conversation so far."
+        default=(), max_length=1000, fail_fast=True, description="The conversation so far."
     )
     parameters: ParametersInput = ParametersInput()
     tools: Names | None = Field(

@@ -5,6 +5,7 @@ the moment that its log says so, whatever Postgres still has.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -13,7 +14,7 @@ from uuid import UUID
 import structlog
 
 from services.gateway import reads
-from services.gateway.bodies import Bodies
+from services.gateway.bodies import Bodies, no_such_body
 from services.gateway.log_reader import Last, LogReader
 from services.gateway.problems import no_such_run
 from services.gateway.reads import RunFilter, RunRow, StepText
@@ -26,9 +27,9 @@ from shared.steps import AgentResponse, Step, decode_steps, encode_step
 
 log = structlog.get_logger(__name__)
 
-DATABASE_PATIENCE_S: Final = 2.0
 LIST_PATIENCE_S: Final = 10.0
 PAGE_STEPS: Final = 500
+SHA256: Final = re.compile(r"[0-9a-f]{64}")
 Result = TypeVar("Result")
 
 
@@ -139,6 +140,12 @@ class Runs:
                 break
         return steps[:limit]
 
+    async def body(self, found: Found, sha256: str) -> bytes:
+        """The JSON text of a value that a step of the run points to. Raises Problem (404)."""
+        if not SHA256.fullmatch(sha256) or not await self._refers(found, sha256):
+            raise no_such_body(sha256)
+        return await self._bodies.get(found.run, sha256)
+
     async def step_pages(self, found: Found, after: int) -> AsyncIterator[list[StepText]]:
         """All steps behind seq `after`."""
         if not found.in_database:
@@ -161,17 +168,23 @@ class Runs:
         if position < at_least:
             raise Unavailable("the log was read from a replica that is behind")
 
+    async def _refers(self, found: Found, sha256: str) -> bool:
+        if found.in_database:
+            return await self._read(lambda connection: reads.refers_to(connection, found.run, sha256))
+        # Only the log itself writes this key: in what clients and tools give it is escaped.
+        reference = b'"$body":"%s"' % sha256.encode()
+        async for page in self.log_steps(found.run, -1):
+            if any(reference in step.text for step in page):
+                return True
+        return False
+
     async def _row(self, run: RunKey) -> RunRow:
         return await self._read(lambda connection: reads.find_run(connection, run))
 
     async def _read(
-        self, read: Callable[[Connection], Awaitable[Result]], patience_s: float = DATABASE_PATIENCE_S
+        self, read: Callable[[Connection], Awaitable[Result]], patience_s: float = reads.PATIENCE_S
     ) -> Result:
-        try:
-            async with asyncio.timeout(patience_s), self._database.connection() as connection:
-                return await read(connection)
-        except TimeoutError as error:
-            raise Unavailable(f"the database did not answer within {patience_s:g} s") from error
+        return await reads.answered(self._database, read, patience_s)
 
 
 def _is_deleted(row: RunRow | Unavailable, last: Last | Unavailable | None) -> bool:

@@ -29,7 +29,7 @@ class GatewaySettings(DatabaseSettings):
     gateway_heartbeat_s: float = Field(
         default=15.0,
         ge=0.1,
-        le=300,
+        le=20,  # clients give up a stream that is silent for 45 s
         description="Seconds between the heartbeats of an idle stream, and between looks at a watched run.",
     )
     gateway_max_streams: int = Field(

@@ -8,6 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
+import structlog
 import uuid_utils
 from nats.aio.client import Client
 
@@ -17,12 +18,15 @@ from services.gateway.idempotency import HEADER, Entry, Idempotency
 from services.gateway.key_ring import Principal
 from services.gateway.log_reader import LogReader
 from services.gateway.metrics import ACCEPTED, REPLAYED
-from services.gateway.problems import KEY_REUSED, Problem, unavailable
+from services.gateway.problems import KEY_REUSED, Problem, invalid, unavailable
 from services.gateway.requests import ParametersInput, RunInput
 from services.gateway.settings import GatewaySettings
 from shared.errors import Conflict, Unavailable
 from shared.run_log import RunKey, RunLog, Sealed
+from shared.scrub import Scrubber
 from shared.steps import AgentRef, Message, Parameters, RunRequested, ToolSpec, now
+
+log = structlog.get_logger(__name__)
 
 PATIENCE_S: Final = 2.0
 
@@ -75,6 +79,7 @@ class Brokered:
     client: Client
     log: RunLog
     reader: LogReader
+    scrubber: Scrubber
 
 
 class Starter:
@@ -92,6 +97,7 @@ class Starter:
         """Resolve all that the run needs; nothing is stored but the idempotency key."""
         if not self._broker.client.is_connected:
             raise unavailable("the broker is away; nothing was accepted")
+        _require_stored_as_given(order.run, self._broker.scrubber)
         resolved = await self._resolve(order.run)
         run_id = fresh = str(uuid_utils.uuid7())
         if order.idempotency_key is not None:
@@ -114,9 +120,11 @@ class Starter:
             REPLAYED.inc()
             return
         except Unavailable as error:
+            log.warning("the broker did not confirm a run", run_id=prepared.key.run_id, error=str(error))
             raise unavailable(
-                f"{error}; the run may have been accepted nevertheless: ask for it by its id, or repeat the "
-                "request with the same Idempotency-Key",
+                "the broker did not confirm the run: it is away, or its stream is full; the run may have "
+                "been accepted nevertheless: ask for it by its id, or repeat the request with the same "
+                "Idempotency-Key",
                 run_id=prepared.key.run_id,
             ) from error
         ACCEPTED.inc()
@@ -162,3 +170,11 @@ class Starter:
         given = asked.model_dump(exclude_none=True)
         defaults = {"temperature": self._settings.temperature, "max_tokens": self._settings.max_tokens}
         return Parameters(**{**defaults, **given})
+
+
+def _require_stored_as_given(asked: RunInput, scrubber: Scrubber) -> None:
+    """Raises Problem (422). Redacted names would all be the same one, and share a workspace."""
+    for field in ("session_id", "user_id", "group"):
+        value = getattr(asked, field)
+        if value is not None and scrubber.text(value) != value:
+            raise invalid(field, "must not look like a credential, nor hold NUL or a lone surrogate")

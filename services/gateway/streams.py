@@ -1,7 +1,7 @@
 """How many event streams and WebSockets are open, and the bound on their number."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
 from services.gateway.metrics import STREAMS
 from services.gateway.problems import unavailable
@@ -12,18 +12,34 @@ class Streams:
         self._most = most
         self._open = 0
 
-    def require_room(self) -> None:
-        """Raises Problem (503) when as many are open as may be."""
+    def reserve(self, kind: str) -> "Place":
+        """A place for one stream, taken at once. Raises Problem (503) when there is none."""
         if self._open >= self._most:
             raise unavailable(f"this gateway has {self._most} streams open, its limit", retry_after_s=10)
+        self._change(kind, 1)
+        return Place(self, kind)
 
-    @contextmanager
-    def counted(self, kind: str) -> Iterator[None]:
-        """Count a stream while the block runs."""
-        self._open += 1
-        STREAMS.labels(kind).inc()
-        try:
-            yield
-        finally:
-            self._open -= 1
-            STREAMS.labels(kind).dec()
+    def _change(self, kind: str, by: int) -> None:
+        self._open += by
+        STREAMS.labels(kind).inc(by)
+
+
+class Place:
+    """Given back when the block ends; to give it back twice changes nothing."""
+
+    def __init__(self, streams: Streams, kind: str) -> None:
+        self._streams: Streams | None = streams
+        self._kind = kind
+
+    def release(self) -> None:
+        if self._streams is not None:
+            self._streams._change(self._kind, -1)
+            self._streams = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()

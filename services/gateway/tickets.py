@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.gateway.idempotency import Idempotency
 from services.gateway.key_ring import Principal
-from services.gateway.problems import UNAUTHORIZED, Problem
+from services.gateway.problems import Problem, unauthorized
 
 LIFETIME_S: Final = 30
 # Like a key's: what begins so is redacted wherever it is logged, and the server logs a socket's whole URL.
@@ -75,4 +75,4 @@ def _encoded(data: bytes) -> str:
 
 
 def _refused(why: str) -> Problem:
-    return Problem(UNAUTHORIZED, f"{why}; get a new one with POST /api/tickets")
+    return unauthorized(f"{why}; get a new one with POST /api/tickets")

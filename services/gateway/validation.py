@@ -1,6 +1,7 @@
 """From a failed validation to the fields at fault, each with what would be right. Never quotes a value."""
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
@@ -8,6 +9,8 @@ from pydantic import BaseModel, ValidationError
 from services.gateway.problems import INVALID, FieldError, Problem
 
 MOST_ERRORS: Final = 20
+MOST_COUNTED: Final = 200  # to describe half a million would stop the process for seconds
+MOST_FIELD: Final = 200
 NOT_BLANK: Final = r"\S"
 
 
@@ -15,19 +18,25 @@ def invalid_input(
     errors: Iterable[Mapping[str, Any]], model: type[BaseModel] | None = None, *, skip: int = 0
 ) -> Problem:
     """The problem for pydantic's `errors`; the first `skip` parts of each location are left out."""
-    found = [_field_error(error, model, skip) for error in errors][:MOST_ERRORS]
+    found = [_field_error(error, model, skip) for error in islice(errors, MOST_ERRORS)]
     detail = "; ".join(f"{error.field}: {error.message}" for error in found[:3])
     return Problem(INVALID, detail, errors=found)
 
 
 def invalid_body(error: ValidationError, model: type[BaseModel]) -> Problem:
     """The problem for a body that is no JSON (with the position of the fault) or not this model."""
+    if (count := error.error_count()) > MOST_COUNTED:
+        fields = ", ".join(model.model_fields)
+        return Problem(
+            INVALID, f"the body has {count} faults, too many to name; the fields here are {fields}"
+        )
     return invalid_input(error.errors(include_input=False, include_url=False), model)
 
 
 def _field_error(error: Mapping[str, Any], model: type[BaseModel] | None, skip: int) -> FieldError:
     location = tuple(error["loc"][skip:])
-    return FieldError(field=".".join(map(str, location)) or "body", message=_message(error, model, location))
+    field = ".".join(map(str, location))[:MOST_FIELD] or "body"
+    return FieldError(field=field, message=_message(error, model, location))
 
 
 def _message(error: Mapping[str, Any], model: type[BaseModel] | None, location: tuple[Any, ...]) -> str:

@@ -12,6 +12,7 @@ from services.runner.loop import Means
 from services.runner.mistral import MistralModel
 from services.runner.model import Model
 from services.runner.settings import Settings
+from services.runner.sweep import Sweep
 from services.runner.tools.registry import ToolRegistry
 from services.runner.tools.settings import ToolSettings
 from services.runner.worker import Limits, Worker
@@ -51,6 +52,7 @@ def make_app(model: Model | None = None) -> AsgiFastStream:
         tasks = [
             runtime.keep(asyncio.create_task(worker.keep_alive(), name="heartbeats")),
             runtime.keep(asyncio.create_task(announcer.run(), name="catalog")),
+            runtime.keep(asyncio.create_task(Sweep(runtime.client).run(), name="sweep")),
         ]
         try:
             async with puller:

@@ -177,7 +177,7 @@ async def test_a_cut_connection_does_not_make_the_puller_take_more_than_its_limi
 ) -> None:
     """The request of before the cut is still with the server when the connection is back."""
     async with (
-        proxied(nats_server.port) as proxy,
+        proxied(nats_server.url) as proxy,
         connected(proxy.url) as shaky,
         connected(nats_url) as steady,
     ):

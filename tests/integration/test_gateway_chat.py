@@ -136,11 +136,41 @@ async def test_messages_sent_at_once_are_answered_one_after_the_other(
     assert contents == [text for i in range(4) for text in (f"m{i}", f"echo: m{i}")]
 
 
+async def revoke(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every key, and verdicts are not kept."""
+    monkeypatch.setattr("services.gateway.key_ring.FRESH_S", 0.0)
+    async with gateway.database.transaction() as connection:
+        await connection.execute("UPDATE api_keys SET revoked_at = now()")
+
+
+async def test_an_open_socket_ends_at_the_first_message_after_its_key_was_revoked(
+    gateway: Gateway, runner: FakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with socket(gateway) as connection:
+        assert (await said(connection, {"message": "hi"}, count=2))[1]["content"] == "echo: hi"
+        await revoke(gateway, monkeypatch)
+        with pytest.raises(ConnectionClosed, match="was revoked") as caught:
+            await said(connection, {"message": "hi"}, count=1)
+    assert caught.value.rcvd is not None
+    assert caught.value.rcvd.code == 1008
+    assert runner.played == 1
+
+
+async def test_a_ticket_of_a_key_that_was_revoked_meanwhile_opens_nothing(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = f"?ticket={(await gateway.http.post('/api/tickets')).json()['ticket']}"
+    await revoke(gateway, monkeypatch)
+    assert await status_of_refusal(socket(gateway, query, **{"X-Other": "x"})) == 401
+
+
 WRONG: list[tuple[Any, str]] = [
     ("nonsense", "not valid JSON"),
     ({"message": ""}, "message: "),
     ({"text": "hi"}, "the fields here are message, model, session_id"),
     ({"message": "hi", "model": "gpt-9"}, "unknown model"),
+    ({"message": "hi", "session_id": f"sk-{'a' * 24}"}, "session_id: must not look like a credential"),
+    ({str(index): 1 for index in range(1000)}, "the body has 1001 faults"),
     ({"message": "fail"}, "the provider said no"),
 ]
 
@@ -190,6 +220,7 @@ async def status_of_refusal(opening: connect) -> int:
     response = caught.value.response
     assert json.loads(response.body or b"")["status"] == response.status_code
     assert response.headers["content-type"] == "application/problem+json"
+    assert ("www-authenticate" in response.headers) == (response.status_code == 401)
     return response.status_code
 
 

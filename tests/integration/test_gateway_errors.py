@@ -48,6 +48,9 @@ BAD_REQUESTS: list[tuple[dict[str, Any], str, str]] = [
     ({"agent": "nobody"}, "agent", "the agents are assistant"),
     ({"parameters": {"temperature": 2}}, "parameters.temperature", "less than or equal to 1.5"),
     ({"max_rounds": 101}, "max_rounds", "less than or equal to 100"),
+    ({"session_id": f"sk-{'a' * 24}"}, "session_id", "must not look like a credential"),
+    ({"user_id": f"aos_{'a' * 32}"}, "user_id", "must not look like a credential"),
+    ({"group": "a\x00b"}, "group", "nor hold NUL"),
     ({"budget_usd": 1}, "budget_usd", "the fields here are prompt, agent"),
 ]
 
@@ -60,6 +63,14 @@ async def test_a_bad_request_names_the_field_and_what_would_be_right(
             document = problem(await post(gateway, **fields), 422, "invalid-request")
             assert document["errors"][0]["field"] == field
             assert hint in document["errors"][0]["message"]
+
+
+async def test_a_session_named_like_a_credential_leaves_the_idempotency_key_free(gateway: Gateway) -> None:
+    headers = {"Idempotency-Key": "once"}
+    wrong = {"prompt": "hi", "session_id": f"sk-{'a' * 24}"}
+    assert (await gateway.http.post("/api/runs", json=wrong, headers=headers)).status_code == 422
+    right = {"prompt": "hi", "session_id": "s1"}
+    assert (await gateway.http.post("/api/runs", json=right, headers=headers)).status_code == 202
 
 
 async def test_invalid_json_is_answered_with_the_position(gateway: Gateway) -> None:
@@ -179,8 +190,8 @@ async def test_while_the_models_are_not_known_any_model_is_accepted(nats_url: st
 async def test_a_broker_that_is_away_is_a_fast_503_and_nothing_is_half_accepted(
     nats_url: str, database_url: str
 ) -> None:
-    port = int(nats_url.rpartition(":")[2])
-    async with proxied(port) as proxy, running_gateway(proxy.url, database_url) as gateway:
+    async with proxied(nats_url) as proxy, running_gateway(proxy.url, database_url) as gateway:
+        broker = proxy.target
         await announce(gateway.nats)
         assert (await post(gateway)).status_code == 202
         proxy.target = 1  # nobody listens there
@@ -197,7 +208,7 @@ async def test_a_broker_that_is_away_is_a_fast_503_and_nothing_is_half_accepted(
             assert monotonic() - begun < 1
             problem(answer, 503, "unavailable")
             assert int(answer.headers["retry-after"]) >= 1
-        proxy.target = port
+        proxy.target = broker
 
         async def is_back() -> bool:
             return (await post(gateway)).status_code == 202

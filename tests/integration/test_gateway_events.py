@@ -109,6 +109,19 @@ async def test_steps_arrive_as_they_are_stored_with_deltas_between_and_the_run_a
         assert [event async for event in events] == []
 
 
+async def test_a_stream_ends_when_its_key_is_revoked(
+    gateway: Gateway, runner: FakeRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = (await gateway.http.post("/api/runs", json={"prompt": "hold"})).json()["run_id"]
+    async with asyncio.timeout(20), following(gateway.http, run_id) as events:
+        assert (await anext(events)).id == "0"
+        monkeypatch.setattr("services.gateway.key_ring.FRESH_S", 0.0)
+        async with gateway.database.transaction() as connection:
+            await connection.execute("UPDATE api_keys SET revoked_at = now()")
+        *_, last = [event async for event in events]
+    assert (last.name, last.data) == (None, "this API key was revoked; use another")
+
+
 async def test_an_idle_stream_has_heartbeats(gateway: Gateway) -> None:
     author = await new_author(gateway)
     async with asyncio.timeout(10), following(gateway.http, author.key.run_id) as events:
@@ -170,7 +183,7 @@ async def test_an_id_that_no_step_has_is_refused_or_waits_for_the_end(gateway: G
 
 async def test_what_core_nats_loses_is_read_from_the_log(nats_url: str, database_url: str) -> None:
     async with (
-        proxied(int(nats_url.rpartition(":")[2])) as proxy,
+        proxied(nats_url) as proxy,
         running_gateway(proxy.url, database_url, {"GATEWAY_HEARTBEAT_S": "0.5"}) as gateway,
         make_broker("author", nats_url) as broker,
     ):

@@ -30,7 +30,7 @@ async def is_projected(gateway: Gateway, run_id: str, status: str) -> bool:
 
 async def test_without_the_broker_what_is_recorded_is_still_served(nats_url: str, database_url: str) -> None:
     async with (
-        proxied(int(nats_url.rpartition(":")[2])) as proxy,
+        proxied(nats_url) as proxy,
         make_broker("world", nats_url) as world,
         running_gateway(proxy.url, database_url) as gateway,
     ):

@@ -136,7 +136,7 @@ async def test_a_crash_between_key_and_run_is_made_up_for_by_the_next_try(gatewa
 
 async def test_a_lost_acknowledgement_is_told_and_made_up_for(nats_url: str, database_url: str) -> None:
     async with (
-        proxied(int(nats_url.rpartition(":")[2])) as proxy,
+        proxied(nats_url) as proxy,
         running_gateway(proxy.url, database_url) as gateway,
     ):
         await announce(gateway.nats)

@@ -1,6 +1,7 @@
 """Runs over HTTP: started, waited for, found, listed, cancelled, deleted; on the real broker and database."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from time import monotonic
 
@@ -187,7 +188,7 @@ async def test_a_large_value_is_put_back_or_named_and_can_be_fetched(
     runner.scripts["bodies"] = with_bodies
     run_id = await finished(gateway, "bodies please")
 
-    async def check() -> None:
+    async def check(*, is_recorded: bool) -> None:
         steps = (await gateway.http.get(f"/api/runs/{run_id}/steps")).json()["items"]
         assert steps[2]["result"] == middle
         ref = steps[3]["result"]
@@ -196,11 +197,20 @@ async def test_a_large_value_is_put_back_or_named_and_can_be_fetched(
         assert body.json() == large
         missing = await gateway.http.get(f"/api/runs/{run_id}/bodies/{'0' * 64}")
         assert missing.status_code == 404
+        # A run opens what its own steps point to, whatever its texts say.
+        other = await gateway.http.post(
+            "/api/runs?wait=20", json={"prompt": json.dumps(ref, separators=(",", ":")), "metadata": ref}
+        )
+        other_id = other.json()["run_id"]
+        if is_recorded:
+            await eventually(lambda: _row_is_whole(gateway, other_id))
+        stranger = await gateway.http.get(f"/api/runs/{other_id}/bodies/{ref['$body']}")
+        assert stranger.status_code == 404
 
-    await check()
+    await check(is_recorded=False)
     async with projecting(gateway.nats, gateway.database):
         await eventually(lambda: _row_is_whole(gateway, run_id))
-    await check()
+        await check(is_recorded=True)
 
 
 async def _row_is_whole(gateway: Gateway, run_id: str) -> bool:

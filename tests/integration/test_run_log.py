@@ -152,7 +152,7 @@ async def test_equal_steps_of_two_writers_are_still_two_writers(nats_url: str) -
 async def test_an_append_whose_acknowledgement_was_lost_is_recognised(
     nats_server: NatsServer, nats_url: str
 ) -> None:
-    async with proxied(nats_server.port) as proxy, log_at(proxy.url) as log, log_at(nats_url) as watcher:
+    async with proxied(nats_server.url) as proxy, log_at(proxy.url) as log, log_at(nats_url) as watcher:
         key = new_key()
         proxy.deaf = True
         appending = asyncio.create_task(log.append(key, log.seal([note(key, 1)]), 0))
@@ -351,7 +351,7 @@ async def test_the_stored_subject_tells_what_is_on_disk_and_nothing_else(nats_ur
 
 
 async def test_the_broker_away_is_told_within_the_patience(nats_server: NatsServer, nats_url: str) -> None:
-    async with proxied(nats_server.port) as proxy, log_at(proxy.url) as log:
+    async with proxied(nats_server.url) as proxy, log_at(proxy.url) as log:
         key = new_key()
         await log.append(key, log.seal([note(key, 1)]), 0)
         proxy.target = 9  # nobody listens there

@@ -18,6 +18,12 @@ SIZE = 3
 def nats_cluster(folder: Path) -> Iterator[list[NatsServer]]:
     ports = [free_port() for _ in range(SIZE)]
     routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
+    for number in range(SIZE):
+        # One password for all: a client goes on with whichever node it finds.
+        node = folder / f"node{number}"
+        node.mkdir(parents=True)
+        (node / "password").write_text("of-the-whole-cluster")
+        (node / "password").chmod(0o600)
     with ExitStack() as stack:
         yield [
             stack.enter_context(

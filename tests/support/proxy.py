@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 
 @dataclass
@@ -12,6 +13,7 @@ class Proxy:
     """`deaf`: the client's bytes arrive, the broker's answers do not. `cut` ends every connection."""
 
     target: int
+    credentials: str = ""
     port: int = 0
     deaf: bool = False
     connections: int = 0
@@ -20,7 +22,8 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
+        """Of the broker, through the proxy."""
+        return f"nats://{self.credentials}127.0.0.1:{self.port}"
 
     def cut(self) -> None:
         for writer in list(self._writers):
@@ -57,8 +60,11 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxied(target: int) -> AsyncIterator[Proxy]:
-    made = Proxy(target)
+async def proxied(target: str) -> AsyncIterator[Proxy]:
+    """Before the server at this URL; `url` has the same user and password."""
+    parts = urlsplit(target)
+    userinfo = parts.netloc.rpartition("@")[0]
+    made = Proxy(parts.port or 0, f"{userinfo}@" if userinfo else "")
     server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
     made.port = server.sockets[0].getsockname()[1]
     try:

@@ -11,7 +11,7 @@ from services.gateway.conversation import Conversation
 from services.gateway.key_ring import Principal
 from services.gateway.metrics import REJECTED
 from services.gateway.parts import Parts, parts_of
-from services.gateway.problems import FORBIDDEN, Problem, unavailable
+from services.gateway.problems import FORBIDDEN, Problem, away
 from shared.errors import Unavailable
 
 router: Final = APIRouter()
@@ -23,15 +23,17 @@ async def chat_socket(socket: WebSocket) -> None:
     """Refuses with a problem document before the socket opens."""
     parts = parts_of(socket)
     try:
-        principal = await _admitted(socket, parts)
+        place = parts.streams.reserve("chat")
     except Problem as problem:
         await _refuse(socket, problem)
         return
-    except Unavailable as error:
-        await _refuse(socket, unavailable(str(error)))
-        return
-    await socket.accept()
-    with parts.streams.counted("chat"):
+    with place:
+        try:
+            principal = await _admitted(socket, parts)
+        except (Problem, Unavailable) as error:
+            await _refuse(socket, error if isinstance(error, Problem) else away(error))
+            return
+        await socket.accept()
         try:
             await Conversation(socket, parts, principal, PATH).run()
         except WebSocketDisconnect:
@@ -45,11 +47,10 @@ async def _refuse(socket: WebSocket, problem: Problem) -> None:
 
 async def _admitted(socket: WebSocket, parts: Parts) -> Principal:
     _require_origin(socket, parts.settings.gateway_allowed_origins)
-    parts.streams.require_room()
     ticket = socket.query_params.get("ticket")
     if ticket is None:
         return await authenticated(socket)
-    principal = await parts.tickets.redeem(ticket)
+    principal = await parts.key_ring.renew(await parts.tickets.redeem(ticket))
     if "write" not in principal.scopes:
         raise Problem(FORBIDDEN, "this ticket has no scope 'write'; use a key that has")
     return principal

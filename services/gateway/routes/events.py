@@ -56,12 +56,17 @@ async def follow_run(
 
     A stream that breaks off is taken up with `Last-Event-ID`, without loss or repetition of a step. Values
     over 64 KiB stand as `{"$body": sha256, "bytes": size}`. A client that reads too slowly loses deltas
-    first, then the connection. A comment line comes every 15 s.
+    first, then the connection. A comment line comes after each silence of GATEWAY_HEARTBEAT_S (15 s by
+    default). The stream ends when the API key is revoked or expires.
     """
     parts = parts_of(request)
-    parts.streams.require_room()
-    found = await parts.runs.find(run_key(caller, run_id))
+    place = parts.streams.reserve("events")
+    try:
+        found = await parts.runs.find(run_key(caller, run_id))
+    except BaseException:
+        place.release()
+        raise
     start = after if last_event_id is None else int(last_event_id)
-    feed = EventFeed(parts.hub, parts.runs, found, start)
+    feed = EventFeed(parts.hub, parts.runs, found, start, lambda: parts.key_ring.renew(caller))
     request.scope["is_stream"] = True
-    return EventResponse(feed.frames(), feed.buffer, parts.streams)
+    return EventResponse(feed.frames(), feed.buffer, place)

@@ -161,7 +161,7 @@ async def get_body(request: Request, caller: Caller, run_id: RunIdPath, sha256: 
     """What stands in a step as `{"$body": sha256, "bytes": size}`."""
     parts = parts_of(request)
     found = await parts.runs.find(run_key(caller, run_id))
-    return Response(await parts.bodies.get(found.run, sha256), media_type=JSON)
+    return Response(await parts.runs.body(found, sha256), media_type=JSON)
 
 
 @router.post(

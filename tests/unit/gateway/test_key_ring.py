@@ -163,3 +163,19 @@ async def test_the_cache_is_bounded() -> None:
     for _ in range(MOST_ENTRIES + 50):
         await status_of(ring, mint().text)
     assert len(ring._entries) == MOST_ENTRIES
+
+
+async def test_a_caller_of_before_is_renewed_until_the_key_is_revoked_or_gone() -> None:
+    table = Table()
+    key, ring = table.add(), table.ring
+    principal = await ring.verify(key.text)
+    assert await ring.renew(principal) == principal
+    assert table.lookups == 1
+    row = table.rows[key.id] = replace(table.rows[key.id], revoked_at=datetime.now(UTC))
+    table.time += 30.1
+    with pytest.raises(Problem, match="was revoked"):
+        await ring.renew(principal)
+    table.rows.pop(row.id)
+    table.time += 30.1
+    with pytest.raises(Problem, match="not known here any more"):
+        await ring.renew(principal)

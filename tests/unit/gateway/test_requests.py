@@ -95,6 +95,22 @@ def test_a_refusal_never_quotes_what_was_sent() -> None:
     assert "hunter2" not in problem.document.model_dump_json()
 
 
-def test_a_thousand_faults_make_a_short_answer() -> None:
-    messages = [{"role": "nobody", "content": 1}] * 1000
-    assert len(refused(to_json({"prompt": "hi", "messages": messages})).errors) == 20
+def test_a_hundred_faults_make_a_short_answer() -> None:
+    assert len(refused(to_json({"prompt": "hi", **{f"x{index}": 1 for index in range(100)}})).errors) == 20
+
+
+def test_more_than_two_hundred_faults_are_only_counted() -> None:
+    problem = refused(to_json({f"x{index}": 1 for index in range(90_000)}))
+    assert problem.errors == ()
+    assert "the body has 90001 faults" in problem.detail
+    assert "prompt, agent, model" in problem.detail
+
+
+@pytest.mark.parametrize("field", ["messages", "tools"])
+def test_a_list_of_half_a_million_wrong_items_is_refused_at_the_first(field: str) -> None:
+    data = b'{"prompt": "hi", "%s": [%s1]}' % (field.encode(), b"1," * 500_000)
+    assert [error.field for error in refused(data).errors] == [f"{field}.0"]
+
+
+def test_a_field_name_is_given_back_cut() -> None:
+    assert field_of(**{"x" * 100_000: 1})[0] == "x" * 200
