@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from studio.client.errors import NoServer
+from studio.stack.errors import StackError
 from studio.stack.state import StackState, read_state
 
 DATA_FOLDER: Final = ".studio"
@@ -23,11 +24,12 @@ HOW_TO: Final = "Start one with `studio up`, or set STUDIO_URL and STUDIO_API_KE
 
 @dataclass(frozen=True)
 class Address:
-    """`url` has no slash at its end; `origin` says where it was found, for messages."""
+    """`url` has no slash at its end. For messages: `origin` says where it was found, `key_origin` the key."""
 
     url: str
     api_key: str = field(repr=False)
     origin: str
+    key_origin: str = ""
 
     @property
     def is_local(self) -> bool:
@@ -56,22 +58,24 @@ def find_address(
     if given:
         if not key:
             raise NoServer("STUDIO_URL is set, but no API key: set STUDIO_API_KEY, or unset STUDIO_URL.")
-        return Address(_checked_url(given), _checked_key(key, "STUDIO_API_KEY"), "STUDIO_URL")
+        named = "the argument `api_key`" if api_key else "STUDIO_API_KEY"
+        return Address(_checked_url(given), _checked_key(key, named), "STUDIO_URL", named)
     data = _running_stack(environ.get("STUDIO_FOLDER"), folder or Path.cwd())
-    key_file = Path(data.key_file)
-    return Address(
-        _checked_url(data.gateway_url), _checked_key(key or _read_key(key_file), str(key_file)), data.folder
-    )
+    named = "STUDIO_API_KEY" if key else data.key_file
+    usable = _checked_key(key or _read_key(Path(data.key_file)), named)
+    return Address(_checked_url(data.gateway_url), usable, data.folder, named)
 
 
 def _running_stack(chosen: str | None, folder: Path) -> StackState:
     """The stack of the data folder chosen with STUDIO_FOLDER, or else of the nearest one."""
     stopped = ""
     for data in [Path(chosen)] if chosen else _data_folders(folder):
-        if _is_ours(data / STATE_FILE) and (state := read_state(data / STATE_FILE)) and state.gateway_url:
+        if (state := _own_state(data / STATE_FILE)) and state.gateway_url:
             return state
         if data.is_dir():
             stopped = stopped or f"the stack in {data} does not run"
+    if chosen and not stopped:
+        raise NoServer(f"No server found: STUDIO_FOLDER is {chosen}, which is no folder. {HOW_TO}")
     where = stopped or f"there is no {DATA_FOLDER} in {folder} or a folder above it"
     raise NoServer(f"No server found: {where}. {HOW_TO}")
 
@@ -81,12 +85,12 @@ def _data_folders(folder: Path) -> Iterator[Path]:
     return (each / DATA_FOLDER for each in (folder, *folder.parents))
 
 
-def _is_ours(file: Path) -> bool:
+def _own_state(file: Path) -> StackState | None:
     """A state file that someone else left in a shared folder could send requests and key to their server."""
     try:
-        return file.stat().st_uid == os.geteuid()
-    except OSError:
-        return False
+        return read_state(file)
+    except StackError:
+        return None
 
 
 def _read_key(file: Path) -> str:

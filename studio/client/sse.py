@@ -53,7 +53,8 @@ class EventParser:
                 self._name = value
             case "data":
                 self._data.append(value)
-                self._size += len(value)
+                # With the line end, so that empty lines count, too.
+                self._size += len(value) + 1
             case "id" if "\0" not in value:
                 self._id = value
         return None

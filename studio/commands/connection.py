@@ -20,18 +20,18 @@ PATIENCE = RetryPolicy(tries=4, shortest_s=0.2, longest_s=10.0)
 @contextmanager
 def connected() -> Iterator[Studio]:
     """A client of the server that is found. Errors are told on standard error and end the command."""
-    origin = ""
+    origin = key_origin = ""
     try:
         with Studio(retry=PATIENCE) as studio:
-            origin = studio.address.origin
+            origin, key_origin = studio.address.origin, studio.address.key_origin
             yield studio
     except StudioError as error:
-        tell(error, origin)
+        tell(error, key_origin if isinstance(error, Unauthorized) else origin)
         raise typer.Exit(FAILED) from error
 
 
 def tell(error: StudioError, origin: str = "") -> None:
-    """What went wrong, where, and what to do. `origin` is where the address came from."""
+    """What went wrong, where, and what to do. `origin`: where the address, or the refused key, came from."""
     console = notices()
     fields = error.fields if isinstance(error, ApiError) and len(error.fields) > 1 else ()
     says = error.problem.title if isinstance(error, ApiError) and fields else str(error)

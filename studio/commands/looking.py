@@ -7,7 +7,7 @@ from rich.text import Text
 
 from studio.client.options import RunFilters
 from studio.commands.connection import connected
-from studio.commands.reference import run_id_of
+from studio.commands.reference import in_words, run_id_of
 from studio.terminal.output import notices, results, write_line
 from studio.terminal.runs_table import runs_table
 from studio.terminal.text import json_line
@@ -37,11 +37,13 @@ def list_runs(filters: RunFilters, limit: int, *, as_json: bool) -> None:
 def show_run(typed: str, *, as_json: bool) -> None:
     """The run's timeline, or the run with its steps as one line of JSON."""
     with connected() as studio:
-        run = studio.get(run_id_of(studio, typed))
+        run_id = run_id_of(studio, typed)
+        with in_words(run_id):
+            run = studio.get(run_id)
     if as_json:
         write_line(json_line(run.model_dump_json()))
         return
     console = results()
-    console.print(run_view(run))
+    console.print(run_view(run, console.width))
     if not run.status.is_final and console.is_terminal:
         console.print(Text(f"It goes on: `studio cancel {run.run_id[-8:]}` ends it.", "dim"))

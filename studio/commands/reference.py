@@ -1,9 +1,11 @@
 """From what a person types for a run to its id."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
-from studio.client.errors import StudioError
+from studio.client.errors import Conflict, NotFound, StudioError
 from studio.client.models import RunSummary
 from studio.client.sync import Studio
 from studio.terminal.text import one_line
@@ -38,6 +40,22 @@ def run_id_of(studio: Studio, typed: str) -> str:
             f"no id of the last {RECENT} runs begins or ends with {part}; `studio runs` lists the runs"
         )
     raise NoSuchReference(_choice(part, found))
+
+
+@contextmanager
+def in_words(run_id: str, conflict: str = "") -> Iterator[None]:
+    """Says what the server's refusal means for someone who typed a command; `conflict` is about the run.
+
+    Raises NoSuchReference and StudioError.
+    """
+    try:
+        yield
+    except NotFound as error:
+        raise NoSuchReference(f"there is no run {run_id}; `studio runs` lists the runs") from error
+    except Conflict as error:
+        if not conflict:
+            raise
+        raise StudioError(f"run {run_id} {conflict.format(short=run_id[-8:])}") from error
 
 
 def _is_meant(run: RunSummary, part: str) -> bool:

@@ -13,7 +13,8 @@ from studio.client.models import Accepted, Run
 from studio.client.options import RunOptions
 from studio.client.sync import Studio
 from studio.commands.connection import FAILED, connected
-from studio.terminal.amounts import price, run_time
+from studio.commands.patience import events_of, goes_on
+from studio.terminal.amounts import counted, price, run_time
 from studio.terminal.live import LiveRun
 from studio.terminal.output import notices, results, write_line
 from studio.terminal.runs_table import status_text
@@ -68,7 +69,7 @@ def _is_charged(run: Run, before: Run | None) -> bool:
 
 def follow(studio: Studio, run_id: str, console: Console) -> Run:
     """Show a run as it happens, to its end, and then what it came to."""
-    with closing(studio.stream(run_id)) as events, LiveRun(console) as live:
+    with LiveRun(console) as live, closing(events_of(studio, run_id, live.say)) as events:
         for event in events:
             live.take(event)
     run = settled(studio, run_id)
@@ -78,7 +79,7 @@ def follow(studio: Studio, run_id: str, console: Console) -> Run:
 
 def summary(run: Run) -> Text:
     """What a run came to, on one line."""
-    facts = (f"{run.step_count} steps", f"{run.total_tokens:,} tokens", price(run), run_time(run))
+    facts = (counted(run.step_count, "step"), f"{run.total_tokens:,} tokens", price(run), run_time(run))
     return Text.assemble(status_text(run), "  ", " · ".join(facts), (f"  run {run.run_id}", "dim"))
 
 
@@ -86,7 +87,7 @@ def _follow(studio: Studio, run_id: str, *, as_json: bool) -> RunStatus:
     if not as_json:
         return follow(studio, run_id, results()).status
     status = RunStatus.FAILED
-    with closing(studio.stream(run_id)) as events:
+    with closing(events_of(studio, run_id, notices().print)) as events:
         for event in events:
             if isinstance(event, Step):
                 write_line(json_line(encode_step(event).decode()))
@@ -119,6 +120,5 @@ def _say_interrupted(accepted: Accepted | None) -> None:
     if accepted is None:
         console.print("interrupted; `studio runs` shows whether the run was started")
         return
-    short = accepted.run_id[-8:]
-    console.print(f"interrupted; run {accepted.run_id} goes on", style="yellow")
-    console.print(f"`studio show {short}` shows how far it is, `studio cancel {short}` ends it", style="dim")
+    console.print("interrupted", style="yellow")
+    console.print(goes_on(accepted.run_id), style="dim")

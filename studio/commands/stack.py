@@ -4,12 +4,14 @@ Exit codes: 0 as asked; 1 it could not be done, or something is not healthy; 3 f
 running, for `status`: not running; 130 interrupted before it was ready.
 """
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from studio.stack import control, foreground
 from studio.stack.display import Progress, failure, report_table, summary
@@ -47,7 +49,11 @@ def up(
         bool, typer.Option("--detach", "-d", help="Return once it is ready, and let it run.")
     ] = False,
 ) -> None:
-    """Start everything and stay until Ctrl-C (or return at once with --detach)."""
+    """Start everything and stay until Ctrl-C (or return once it is ready, with --detach).
+
+    Exit code 3: it is already running in the folder, with or without --detach; 130: interrupted before it
+    was ready.
+    """
     try:
         if detach:
             _up_detached(DataFolder.at(folder), port)
@@ -86,11 +92,15 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for scripts.")] = False,
 ) -> None:
     """Show every process with its health, port and memory, and where the API key is."""
-    found = report(DataFolder.at(folder))
+    try:
+        found = report(DataFolder.at(folder))
+    except (StackError, OSError) as error:
+        _fail(error, folder)
+        raise typer.Exit(FAILED) from error
     if as_json:
         typer.echo(found.as_json())
     else:
-        console.print(report_table(found))
+        console.print(report_table(found, console.width))
     if not found.healthy:
         raise typer.Exit(OTHER_STATE if found.status == "stopped" else FAILED)
 
@@ -148,9 +158,12 @@ def _say_running(folder: Path, error: AlreadyRunning) -> None:
 
 def _fail(error: Exception, folder: Path) -> None:
     errors.print(failure(str(error)))
-    errors.print(
-        f"What to do: `studio doctor` explains; the logs are in {DataFolder.at(folder).logs}", style="dim"
-    )
+    logs = DataFolder.at(folder).logs
+    if not logs.is_dir() or not any(logs.iterdir()):
+        return
+    doctor = "studio doctor" if folder == DEFAULT else f"studio doctor --folder {shlex.quote(str(folder))}"
+    what = f"What to do: `{doctor}` explains; the logs are in {logs}"
+    errors.print(Text(what, "dim"), soft_wrap=True)
 
 
 def _log_files(folder: DataFolder, service: str | None) -> dict[str, Path]:

@@ -22,6 +22,7 @@ from studio.demo.signals import Interrupts
 from studio.demo.stage import Stage, running_stack
 from studio.stack.display import failure
 from studio.stack.errors import StackError
+from studio.stack.foreground import DELETED, LOOK_S
 from studio.terminal.amounts import cost, run_time
 from studio.terminal.output import notices, results
 from studio.terminal.runs_table import status_text
@@ -42,6 +43,7 @@ def run_demo(folder: Path, *, once: bool) -> int:
                 code = _perform(stage, console)
                 _linger(stage, console, once=once)
         except KeyboardInterrupt:
+            notices().print(Text("stopped", "dim"))
             return code
         except StackError as error:
             notices().print(failure(str(error)))
@@ -59,7 +61,7 @@ def _perform(stage: Stage, console: Console) -> int:
     except StudioError as error:
         tell(error, f"the stack in {state.folder}")
         return FAILED
-    console.print(Text(), _summary(runs), Text(), _places(state.gateway_url, state.key_file))
+    console.print(Text(), _summary(runs))
     return COMPLETED if all(run.status is RunStatus.COMPLETED for run in runs) else FAILED
 
 
@@ -71,14 +73,19 @@ def _ask(studio: Studio, prompt: Prompt, number: str, console: Console) -> Run:
 
 
 def _linger(stage: Stage, console: Console, *, once: bool) -> None:
-    """Until Ctrl-C, unless it is to end by itself."""
-    if not stage.is_own:
+    """Until Ctrl-C, unless it is to end by itself. Raises StackError when the data folder is deleted."""
+    if stage.own is not None and once:
+        console.print(Text(f"\nThe stack ends with the demo; `{_command()} up` starts it again.", "dim"))
+        return
+    console.print(Text(), _places(stage.state.gateway_url, stage.state.key_file))
+    if stage.own is None:
         console.print(Text("The stack was running before and goes on; `studio down` stops it.", "dim"))
-    elif not once:
-        console.print(Text("Everything goes on running until Ctrl-C.", "dim"))
-        forever = threading.Event()
-        while not forever.wait(1.0):
-            continue
+        return
+    console.print(Text("Everything goes on running until Ctrl-C.", "dim"))
+    forever = threading.Event()
+    while not forever.wait(LOOK_S):
+        if stage.own.deleted:
+            raise StackError(f"{DELETED}; everything was stopped")
 
 
 def provider_words(provider: str, url: str) -> str:
@@ -93,12 +100,12 @@ def provider_words(provider: str, url: str) -> str:
 
 def _summary(runs: Sequence[Run]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("prompt", overflow="ellipsis", no_wrap=True)
-    table.add_column("status")
+    table.add_column("prompt")
+    table.add_column("status", no_wrap=True)
     for title in ("steps", "tokens", "USD", "time"):
         table.add_column(title, justify="right", no_wrap=True)
     for run in runs:
-        prompt = Text(one_line(run.prompt or "", 60))
+        prompt = Text(one_line(run.prompt or "", 60), no_wrap=True, overflow="ellipsis")
         amounts = (str(run.step_count), f"{run.total_tokens:,}", cost(run), run_time(run))
         table.add_row(prompt, status_text(run), *amounts)
     return table

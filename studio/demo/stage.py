@@ -23,10 +23,10 @@ POLL_S: Final = 0.2
 
 @dataclass(frozen=True)
 class Stage:
-    """`is_own`: the demo started it and stops it."""
+    """`own`: the stack that the demo started and stops; None for one that ran before."""
 
     state: StackState
-    is_own: bool
+    own: Stack | None = None
 
 
 @contextmanager
@@ -39,10 +39,10 @@ def running_stack(folder: Path, interrupts: Interrupts, console: Console) -> Ite
         with progress:
             stack.start()
     except AlreadyRunning:
-        yield Stage(_ready_state(folder), is_own=False)
+        yield Stage(_ready_state(folder))
         return
     try:
-        yield Stage(stack.state, is_own=True)
+        yield Stage(stack.state, stack)
     finally:
         interrupts.shield()
         stack.stop()

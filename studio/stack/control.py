@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from studio.stack.errors import StackError
+from studio.stack.errors import AlreadyRunning, StackError
 from studio.stack.folder import DataFolder, FolderLock
 from studio.stack.orphans import end_orphans
 from studio.stack.service_process import PROJECT
@@ -24,9 +24,12 @@ def start_detached(
 ) -> StackState:
     """Start a supervisor that outlives this command; returns once it is ready.
 
-    Raises StackError with what the supervisor said when it ends instead.
+    Raises AlreadyRunning, or StackError with what the supervisor said when it ends instead.
     """
     folder.prepare()
+    if FolderLock(folder).owner():
+        # Found out here, so that the output of the one that runs is left alone.
+        raise AlreadyRunning(f"a stack is already running in {folder.root}")
     output = folder.logs / "detached.out"
     argv = [sys.executable, "-m", "studio.stack", "--folder", str(folder.root)]
     argv += ["--port", str(port)] if port else []

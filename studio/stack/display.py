@@ -12,7 +12,7 @@ from rich.text import Text
 
 from studio.stack.log_lines import parse, printable, render
 from studio.stack.state import ProcessState, StackState
-from studio.stack.status import StackReport
+from studio.stack.status import ProcessReport, StackReport
 
 MARKS = {
     "waiting": ("·", "dim"),
@@ -23,7 +23,10 @@ MARKS = {
     "stopping": ("…", "yellow"),
     "stopped": ("·", "dim"),
 }
+# In the order in which they stay as a terminal gets narrower.
+COLUMNS = ("process", "health", "pid", "url", "restarts", "MiB")
 NUMBERS = ("pid", "restarts", "MiB")
+WIDE, NARROW = 88, 70
 HINTS = {
     "stopped": "; `studio up` starts it",
     "abandoned": ": the supervisor was killed; `studio up` starts anew, `studio down` ends the rest",
@@ -109,27 +112,21 @@ def summary(state: StackState) -> Panel:
     )
 
 
-def report_table(report: StackReport) -> Group | Text:
-    """Every process with its health; for a stack that does not run, one line."""
+def report_table(report: StackReport, width: int = WIDE) -> Group | Text:
+    """Every process with its health; for a stack that does not run, one line. A narrow one shows less."""
     if not report.processes:
         return Text(f"{report.status} in {report.folder}" + HINTS.get(report.status, ""))
+    titles = COLUMNS if width >= WIDE else COLUMNS[:-2] if width >= NARROW else COLUMNS[:-3]
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for title in ("process", "health", "url", "pid", "restarts", "MiB"):
-        table.add_column(title, justify="right" if title in NUMBERS else "left", no_wrap=title != "health")
+    for title in titles:
+        table.add_column(
+            title,
+            justify="right" if title in NUMBERS else "left",
+            no_wrap=title not in ("health", "url"),
+            min_width=len("healthy") if title == "health" else None,
+        )
     for each in report.processes:
-        health = (
-            Text("healthy", "green")
-            if each.healthy
-            else Text(printable(f"{each.status}: {each.detail}"), "red")
-        )
-        table.add_row(
-            each.name,
-            health,
-            each.url.removesuffix("/studio"),
-            str(each.pid),
-            str(each.restarts),
-            f"{each.memory_mb:.0f}",
-        )
+        table.add_row(*_cells(each)[: len(titles)])
     head = Text(f"{report.status} in {report.folder}" + HINTS.get(report.status, ""), style="bold")
     facts = (
         f"model: {report.provider} ({report.provider_url})",
@@ -138,6 +135,18 @@ def report_table(report: StackReport) -> Group | Text:
         *report.notes,
     )
     return Group(head, table, *(Text(fact, "dim") for fact in facts))
+
+
+def _cells(process: ProcessReport) -> tuple[str | Text, ...]:
+    sick = Text(printable(f"{process.status}: {process.detail}"), "red")
+    return (
+        process.name,
+        Text("healthy", "green") if process.healthy else sick,
+        str(process.pid),
+        Text(process.url.removesuffix("/studio"), no_wrap=True, overflow="ellipsis"),
+        str(process.restarts),
+        f"{process.memory_mb:.0f}",
+    )
 
 
 def failure(message: str) -> Group:

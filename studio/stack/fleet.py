@@ -31,6 +31,8 @@ class Fleet:
         self.nats = NatsServer(
             folder.nats, port=plan.ports[BROKER], monitor_port=plan.ports[MONITOR], log=folder.log(BROKER)
         )
+        # Here, since set-up steps that ask for the address begin before or after the broker does.
+        self.nats.prepare()
         self.postgres = PostgresServer(
             folder.postgres, port=plan.ports[DATABASE], fsync=options.fsync, log=folder.log(DATABASE)
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from studio.stack.errors import AlreadyRunning, StackError
 from studio.stack.other_processes import create_time, same_process
+from studio.stack.ownership import check_own, open_own
 from studio.stack.postgres_cluster import read_or_make_secret
 
 DEFAULT = Path(".studio")
@@ -58,6 +59,7 @@ class DataFolder:
 
     def prepare(self) -> None:
         """Make the folders. Only the root may be passed by others: root's database runs as another user."""
+        check_own(self.root)
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             self.root.chmod(0o711)
@@ -80,7 +82,7 @@ class FolderLock:
 
     def acquire(self) -> None:
         """Take the lock; raises AlreadyRunning when another process has it."""
-        descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_own(self._file, os.O_RDWR | os.O_CREAT)
         # Someone who only asks for the owner holds the lock for a moment, too.
         deadline = time.monotonic() + OWNER_S
         while not _locked(descriptor):
@@ -97,6 +99,16 @@ class FolderLock:
             os.close(self._descriptor)
             self._descriptor = None
 
+    def in_place(self) -> bool:
+        """Whether the lock is held and its file is still where others look for it."""
+        if self._descriptor is None:
+            return False
+        try:
+            there = self._file.lstat()
+        except OSError:
+            return False
+        return os.path.samestat(there, os.fstat(self._descriptor))
+
     def owner(self) -> int:
         """The pid of the process that has the lock now; 0 when nobody has it."""
         deadline = time.monotonic() + OWNER_S
@@ -109,7 +121,7 @@ class FolderLock:
     def _look(self) -> int | None:
         """None while the owner has not written its name yet."""
         try:
-            descriptor = os.open(self._file, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = open_own(self._file, os.O_RDONLY)
         except FileNotFoundError:
             return 0
         with os.fdopen(descriptor) as stream:

@@ -8,11 +8,15 @@ from threading import Event
 from types import FrameType
 
 from rich.console import Console
+from rich.text import Text
 
 from studio.stack.display import Progress, summary
+from studio.stack.errors import StackError
 from studio.stack.plan import Options
 from studio.stack.supervisor import Stack
 
+DELETED = "the data folder was deleted while the stack ran"
+LOOK_S = 1.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -20,7 +24,7 @@ def run(folder: Path, options: Options, console: Console) -> None:
     """Start, stay until SIGINT, SIGTERM or SIGHUP, stop in order; a second signal cuts the services short.
 
     Raises StackError when it cannot start, KeyboardInterrupt when a signal came before it was ready;
-    nothing is left running either way.
+    nothing is left running either way. A data folder that is deleted ends it too, with StackError.
     """
     progress = Progress(console)
     stack = Stack(folder, options, progress)
@@ -30,8 +34,10 @@ def run(folder: Path, options: Options, console: Console) -> None:
         try:
             progress.say(summary(stack.state))
             progress.say("Ctrl-C stops everything in order.", style="dim")
-            while not asked.wait(1.0):
-                continue
+            while not asked.wait(LOOK_S):
+                if stack.deleted:
+                    progress.say(Text(f"{DELETED}; stopping everything", "yellow"))
+                    raise StackError(f"{DELETED}: {stack.folder.root}")
             progress.say("stopping; Ctrl-C again ends the services at once", style="dim")
         finally:
             stack.stop()

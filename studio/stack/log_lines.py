@@ -70,11 +70,11 @@ def render(name: str, line: LogLine, width: int = 9) -> Text:
     text = Text.assemble(
         (f"{clock:8} ", "dim"), (f"{name:{width}} ", "cyan"), (f"{line.level:8}", style or "dim")
     )
-    text.append(printable(line.event), style=style)
+    text.append(_on_one_line(line.event), style=style)
     for key, value in line.fields.items():
         if key != "exception":
-            text.append(f" {printable(str(key))}=", style="dim")
-            text.append(printable(_shown(value)))
+            text.append(f" {_on_one_line(str(key))}=", style="dim")
+            text.append(_on_one_line(_shown(value)))
     if "exception" in line.fields:
         text.append("\n" + printable(str(line.fields["exception"])), style="red")
     return text
@@ -94,6 +94,11 @@ def merge(logs: Mapping[str, Iterable[str]]) -> list[tuple[str, LogLine]]:
 def printable(text: str) -> str:
     """The text without characters that steer a terminal; line ends and tabs stay."""
     return "".join(char if char.isprintable() or char in "\n\t" else "�" for char in text)
+
+
+def _on_one_line(text: str) -> str:
+    """What came in a request must not look like a line of its own."""
+    return printable(text.replace("\r", "\\r").replace("\n", "\\n").replace("\t", "\\t"))
 
 
 def _json(line: str) -> dict[str, Any] | None:

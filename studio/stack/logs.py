@@ -39,7 +39,7 @@ def last_lines(log: Path, count: int) -> list[str]:
     with log.open("rb") as stream:
         stream.seek(max(0, stream.seek(0, os.SEEK_END) - TAIL_BYTES))
         text = stream.read().decode("utf-8", "replace")
-    return text.splitlines()[-count:]
+    return _lines(text)[-count:]
 
 
 def follow(logs: Mapping[str, Path], stop: Callable[[], bool]) -> Iterator[tuple[str, str]]:
@@ -68,4 +68,9 @@ def _read_on(log: Path, position: int) -> tuple[list[str], int]:
     end = data.rfind(b"\n") + 1
     # A line longer than the window is passed on in pieces instead of waiting for its end for ever.
     end = end or (len(data) if len(data) == TAIL_BYTES else 0)
-    return data[:end].decode("utf-8", "replace").splitlines(), position + end
+    return _lines(data[:end].decode("utf-8", "replace")), position + end
+
+
+def _lines(text: str) -> list[str]:
+    """Split at line ends alone: other separators may be a part of what is told."""
+    return text.removesuffix("\n").split("\n") if text else []

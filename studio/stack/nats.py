@@ -1,4 +1,4 @@
-"""A NATS server with JetStream in a folder of its own, on the loopback address.
+"""A NATS server with JetStream in a folder of its own, on the loopback address, with a password of its own.
 
 Streams and consumers are declared elsewhere (`python -m shared.bus`); this file only runs the server.
 """
@@ -12,10 +12,12 @@ from pathlib import Path
 from studio.stack.errors import StackError, StartError
 from studio.stack.health import ask
 from studio.stack.ports import LOOPBACK, free_port, listens
+from studio.stack.postgres_cluster import read_or_make_secret
 from studio.stack.process import Command
 from studio.stack.server import Server
 
 BASE_CONFIG = Path(__file__).parents[2] / "deploy" / "nats" / "nats-server.conf"
+USER = "studio"
 READY_S = 30.0
 
 
@@ -48,17 +50,23 @@ class NatsServer(Server):
 
     @property
     def url(self) -> str:
-        return f"nats://{LOOPBACK}:{self.port}"
+        """Holds the password; `nats://studio:…@127.0.0.1:PORT`."""
+        return f"nats://{USER}:{self._password_file.read_text().strip()}@{LOOPBACK}:{self.port}"
 
     @property
     def monitor_url(self) -> str:
         return f"http://{LOOPBACK}:{self.monitor_port}"
 
+    def prepare(self) -> None:
+        """Make the folder and, once, its password; `start` does so, too."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        read_or_make_secret(self._password_file)
+
     def start(self) -> None:
         """Start and return once JetStream answers; a running server is left alone."""
         if self.running:
             return
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.prepare()
         for attempt in range(self._attempts):
             try:
                 self._start_once()
@@ -78,6 +86,10 @@ class NatsServer(Server):
     def healthy(self) -> bool:
         """Whether the server answers, its streams are recovered and, in a cluster, a leader is known."""
         return ask(self.monitor_port, "/healthz").ok
+
+    @property
+    def _password_file(self) -> Path:
+        return self.folder / "password"
 
     def _start_once(self) -> None:
         self.port = self.port or free_port()
@@ -104,6 +116,7 @@ class NatsServer(Server):
             "NATS_HOST": f'"{LOOPBACK}"',
             "NATS_PORT": str(self.port),
             "NATS_MONITOR": f'"{LOOPBACK}:{self.monitor_port}"',
+            "NATS_PASSWORD": f'"{read_or_make_secret(self._password_file)}"',
             "NATS_STORE_DIR": f'"{self.folder}"',
             "NATS_MAX_FILE_STORE": os.environ.get("NATS_MAX_FILE_STORE", "10GB"),
         }

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from studio.stack.ownership import open_own
+
 ProcessStatus: TypeAlias = Literal[
     "waiting", "starting", "ready", "done", "restarting", "failed", "stopping", "stopped"
 ]
@@ -66,9 +68,13 @@ def write_state(file: Path, state: StackState) -> None:
 
 
 def read_state(file: Path) -> StackState | None:
-    """The recorded state; None when there is none, or one that this version cannot read."""
+    """The recorded state; None when there is none, or one that this version cannot read.
+
+    Raises StackError when it is another user's: the processes that it names may be signalled.
+    """
     try:
-        raw: dict[str, Any] = json.loads(file.read_text())
+        with os.fdopen(open_own(file, os.O_RDONLY)) as stream:
+            raw: dict[str, Any] = json.load(stream)
         processes = tuple(ProcessState(**each) for each in raw.pop("processes"))
         return StackState(**{**raw, "notes": tuple(raw["notes"])}, processes=processes)
     except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
@@ -79,7 +85,7 @@ class Board:
     """The state while the stack runs: changed by several threads, written to the file, told to a listener."""
 
     def __init__(self, file: Path, state: StackState, listener: Callable[[StackState], None]) -> None:
-        self._file = file
+        self._file: Path | None = file
         self._state = state
         self._listener = listener
         self._lock = threading.Lock()
@@ -89,6 +95,10 @@ class Board:
     @property
     def state(self) -> StackState:
         return self._state
+
+    def leave_file(self) -> None:
+        """Write no more: the file is gone, or another stack's."""
+        self._file = None
 
     def change(self, **changes: Any) -> None:
         """Change fields of the stack itself."""
@@ -107,10 +117,14 @@ class Board:
         if state == self._state:
             return
         self._state = state
+        if self._file is not None:
+            self._write(self._file, state)
+        self._listener(self._state)
+
+    def _write(self, file: Path, state: StackState) -> None:
         try:
-            write_state(self._file, state)
+            write_state(file, state)
         except OSError as error:
             # A full disk must not end the supervision; the note is shown where the stack runs.
-            note = f"cannot write {self._file}: {error.strerror}"
+            note = f"cannot write {file}: {error.strerror}"
             self._state = replace(state, notes=(*(each for each in state.notes if each != note), note))
-        self._listener(self._state)

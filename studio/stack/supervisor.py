@@ -58,6 +58,11 @@ class Stack:
         return self._board is not None and self._board.state.status == "ready"
 
     @property
+    def deleted(self) -> bool:
+        """Whether the data folder was taken away while it runs: no other command can find it any more."""
+        return self.ready and not self._lock.in_place()
+
+    @property
     def gateway_url(self) -> str:
         return self.state.gateway_url
 
@@ -68,6 +73,7 @@ class Stack:
 
     @property
     def nats_url(self) -> str:
+        """Holds the password."""
         return self._running_fleet.nats.url
 
     @property
@@ -88,7 +94,9 @@ class Stack:
         self._lock.acquire()
         try:
             ended = end_orphans(self.folder)
-            notes = (f"ended {ended} processes that an earlier supervisor had left running",) if ended else ()
+            processes = "process" if ended == 1 else "processes"
+            note = f"ended {ended} {processes} that an earlier supervisor had left running"
+            notes = (note,) if ended else ()
             self._start_on_free_ports(notes)
         except BaseException:
             self.stop()
@@ -98,6 +106,8 @@ class Stack:
         """End all in order. Does nothing when nothing runs; raises StackError when a process survives."""
         try:
             if self._fleet and self._board:
+                if lost := not self._lock.in_place():
+                    self._board.leave_file()
                 self._board.change(status="stopping")
                 self._journal.write("stopping")
                 self._fleet.cancel.set()
@@ -105,7 +115,8 @@ class Stack:
                     self._watcher.join()
                 self._fleet.stop(self._board)
                 self._journal.write("stopped")
-                self.folder.state_file.unlink(missing_ok=True)
+                if not lost:
+                    self.folder.state_file.unlink(missing_ok=True)
         finally:
             self._fleet = self._watcher = None
             self._claims.release()

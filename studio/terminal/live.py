@@ -20,7 +20,7 @@ from shared.steps import AgentResponse, AgentThought, Step
 from studio.client.events import Event, Retrying
 from studio.terminal.activity import Activity
 from studio.terminal.amounts import duration
-from studio.terminal.lines import KIND_WIDTH, OFFSET_WIDTH, retry_row, step_row
+from studio.terminal.lines import KIND_WIDTH, OFFSET_WIDTH, retry_row, row, step_row
 from studio.terminal.text import plain
 
 FRAME_S: Final = 1 / 12
@@ -46,8 +46,13 @@ class LiveRun:
         """Show an event. Steps must come in order, the first one first."""
         with self._lock:
             self._activity.take(event)
-            for row in self._rows(event):
-                self._console.print(row)
+            for line in self._rows(event):
+                self._console.print(line)
+
+    def say(self, words: str) -> None:
+        """Show what is known about the connection."""
+        with self._lock:
+            self._console.print(row("", Text("gateway", "yellow"), Text(words, "yellow")))
 
     def _rows(self, event: Event) -> list[Table]:
         if isinstance(event, Retrying):

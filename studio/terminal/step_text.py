@@ -27,7 +27,7 @@ from shared.steps import (
     ToolResult,
     UserRequest,
 )
-from studio.terminal.amounts import duration, tokens
+from studio.terminal.amounts import counted, duration, tokens
 from studio.terminal.text import one_line, plain, words
 
 STATUS_STYLES: Final[dict[str, str]] = {
@@ -80,7 +80,7 @@ def step_words(step: Step) -> Words:
     """What a step says."""
     match step:
         case RunRequested():
-            facts = (f"{step.agent.name} v{step.agent.version}", step.model, f"{len(step.tools)} tools")
+            facts = (f"{step.agent.name} v{step.agent.version}", step.model, counted(len(step.tools), "tool"))
             return Words(one_line(words(step.prompt), LONG), facts)
         case RunClaimed():
             attempt = (f"attempt {step.attempt}",) if step.attempt > 1 else ()
@@ -111,7 +111,7 @@ def _tool_words(step: ToolCall | ToolResult) -> Words:
 
 
 def _ending(step: RunFinished) -> Words:
-    facts = (f"{step.totals.rounds} rounds", f"{step.totals.tool_calls} tool calls")
+    facts = (counted(step.totals.rounds, "round"), counted(step.totals.tool_calls, "tool call"))
     why = f": {step.error.type}: {step.error.message}" if step.error else ""
     return Words(f"{step.status}{why}", facts, STATUS_STYLES[step.status])
 
@@ -138,7 +138,7 @@ def _memory(memory: JsonValue) -> str:
     """A runner's memory holds messages and notes; anything else is shown as it is."""
     match memory:
         case {"messages": [*messages], "notes": {**notes}}:
-            return f"{len(messages)} messages, {len(notes)} notes"
+            return f"{counted(len(messages), 'message')}, {counted(len(notes), 'note')}"
     return one_line(words(memory), 80)
 
 

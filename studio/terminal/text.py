@@ -13,10 +13,11 @@ from pydantic import JsonValue
 from shared.steps import BodyRef
 
 # C0 (but line end and tab), DEL and C1; marks that turn the direction of writing; line separators that
-# some terminals obey; lone surrogates, which cannot be written; invisible tags.
+# some terminals obey; lone surrogates, which cannot be written; invisible tags, fillers and selectors.
 STEERING: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
+    "\u00ad\u034f\u115f\u180e\u200b\u2060\u3164\ufeff"
+    "\ud800-\udfff\U000e0000-\U000e007f\U000e0100-\U000e01ef]"
 )
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 

@@ -9,18 +9,28 @@ from rich.text import Text
 
 from shared.steps import AgentResponse, AgentThought, Step, ToolResult
 from studio.client.models import Run
-from studio.terminal.amounts import UNKNOWN, duration, price, run_time, tokens
+from studio.terminal.amounts import UNKNOWN, counted, duration, price, run_time, tokens
 from studio.terminal.runs_table import status_text
 from studio.terminal.step_text import kind_style, retry_words, step_words
 from studio.terminal.text import one_line, plain
 
 BAR_WIDTH = 24
+LEAST_BAR = 6
+# With the whole bar and room for what a step says.
+WIDE = 100
 PROMPT_LIMIT = 500
 
 
-def run_view(run: Run) -> Group:
-    """The run with all its steps."""
-    return Group(_head(run), Text(), _timeline(run.steps), *_attempts(run.steps), Text(), _ending(run))
+def run_view(run: Run, width: int = WIDE) -> Group:
+    """The run with all its steps, for a terminal of that width."""
+    timeline = _timeline(run.steps, bar_width(width))
+    return Group(_head(run), Text(), timeline, *_attempts(run.steps), Text(), _ending(run))
+
+
+def bar_width(width: int) -> int:
+    """What the words leave of the width; zero where a bar would say nothing."""
+    left = min(BAR_WIDTH, width - WIDE + BAR_WIDTH)
+    return left if left >= LEAST_BAR else 0
 
 
 def bar(begin: float, end: float, total: float, width: int = BAR_WIDTH) -> str:
@@ -51,9 +61,8 @@ def _head(run: Run) -> Table:
     grid.add_row("run", run.run_id)
     grid.add_row("status", Text.assemble(status_text(run), f" in {run_time(run)}" if run.duration else ""))
     grid.add_row("agent", plain(agent))
-    grid.add_row(
-        "usage", f"{tokens(run.usage)} · {run.model_calls} model calls · {run.tool_calls} tool calls"
-    )
+    calls = (counted(run.model_calls, "model call"), counted(run.tool_calls, "tool call"))
+    grid.add_row("usage", " · ".join((tokens(run.usage), *calls)))
     grid.add_row("cost", price(run))
     for label, value in (("session", run.session_id), ("user", run.user_id), ("group", run.group)):
         if value and value != "default":
@@ -62,27 +71,28 @@ def _head(run: Run) -> Table:
     return grid
 
 
-def _timeline(steps: Sequence[Step]) -> Table:
+def _timeline(steps: Sequence[Step], cells: int) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for title in ("at", "took"):
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column(Text("─" * BAR_WIDTH, "dim"), width=BAR_WIDTH, no_wrap=True)
+    if cells:
+        table.add_column(Text("─" * cells, "dim"), width=cells, no_wrap=True)
     table.add_column("step", no_wrap=True)
     table.add_column("", overflow="fold")
     if steps:
         began, total = steps[0].at, (steps[-1].at - steps[0].at).total_seconds()
         for step in steps:
-            table.add_row(*_row(step, began, total))
+            table.add_row(*_row(step, began, total, cells))
     return table
 
 
-def _row(step: Step, began: datetime, total: float) -> tuple[str | Text, ...]:
+def _row(step: Step, began: datetime, total: float, cells: int) -> tuple[str | Text, ...]:
     end, length = (step.at - began).total_seconds(), took(step).total_seconds()
     style = kind_style(step)
     return (
         f"+{duration(end)}",
         duration(length) if length else "",
-        Text(bar(max(0.0, end - length), end, total), style),
+        *((Text(bar(max(0.0, end - length), end, total, cells), style),) if cells else ()),
         Text(plain(step.kind), style),
         step_words(step).short(),
     )

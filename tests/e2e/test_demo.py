@@ -50,7 +50,9 @@ def test_demo_runs_three_prompts_and_ends_by_itself(tmp_path: Path) -> None:
     assert output.count("retry  ") == 2
     summary = output[output.index("prompt ") :]
     assert len(ROW.findall(summary)) == 3
-    assert re.search(r"API docs +http://127\.0\.0\.1:\d+/docs", summary)
+    # What has ended is not advertised.
+    assert "/docs" not in summary
+    assert re.search(r"`\S*studio up` starts it again", summary)
     assert "\x1b" not in output
     assert left_behind(tmp_path) == []
 
@@ -74,7 +76,9 @@ def test_demo_stays_until_interrupted_and_others_may_use_its_stack(tmp_path: Pat
         )
         assert first.poll() is None
         first.send_signal(signal.SIGINT)
-        first.communicate(timeout=60)
+        ending, _ = first.communicate(timeout=60)
+    assert re.search(r"API docs +http://127\.0\.0\.1:\d+/docs", seen)
+    assert ending.endswith("stopped\n")
     assert (first.returncode, second.returncode) == (0, 0), second.stdout
     assert len(ROW.findall(second.stdout)) == 3
     assert "goes on; `studio down` stops it" in second.stdout

@@ -123,7 +123,7 @@ def test_a_killed_process_comes_back_and_agents_go_on(terminal: Terminal, name: 
 def test_no_secret_is_in_any_log(terminal: Terminal) -> None:
     secrets = [
         (terminal.folder / name).read_text().strip()
-        for name in ("api-key", "api-key-pepper", "postgres/password")
+        for name in ("api-key", "api-key-pepper", "postgres/password", "nats/password")
     ]
     logs = list((terminal.folder / "logs").iterdir())
     assert len(logs) >= len(SERVICES)

@@ -38,11 +38,8 @@ def _check_stream(name: str, consumers: tuple[str, ...], streams: Mapping[str, A
         return problem(f"stream {name} has no consumer {', '.join(missing)}", DECLARE)
     state = streams[name]["state"]
     waiting = [f"{each} {_waiting(found[each])} behind" for each in consumers]
-    return ok(
-        ", ".join(
-            [f"stream {name}: {state['messages']} messages, {state['bytes'] / 1024**2:.1f} MiB", *waiting]
-        )
-    )
+    held = f"{state['messages']} message{'s' * (state['messages'] != 1)}"
+    return ok(", ".join([f"stream {name}: {held}, {state['bytes'] / 1024**2:.1f} MiB", *waiting]))
 
 
 def _waiting(consumer: Mapping[str, Any]) -> int:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from shared.steps import RunStatus, decode_steps, encode_steps
 from studio.cli import COMMANDS, app
 from studio.client.retries import RetryPolicy
-from studio.commands import connection, running
+from studio.commands import connection, patience, running
 from tests.unit.studio.client_steps import BEGIN, END, RUN_ID, frame, run_steps
 from tests.unit.studio.scripted_server import Reply, ScriptedServer, answer, problem, stream
 
@@ -171,7 +171,7 @@ def test_refused_key_is_told_with_where_it_is_from() -> None:
     with ScriptedServer(problem(401, "unauthorized", "this API key is not known here")) as server:
         result = studio(server, "runs")
     assert "this API key is not known here" in result.stderr
-    assert "The key is from STUDIO_URL." in result.stderr
+    assert "The key is from STUDIO_API_KEY." in result.stderr
 
 
 def test_nothing_found_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,6 +182,51 @@ def test_nothing_found_is_told_in_words(tmp_path: Path, monkeypatch: pytest.Monk
     assert result.exit_code == 1
     assert "No server found" in result.stderr
     assert "`studio up`" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_run_is_followed_over_a_gateway_that_was_away(
+    monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(patience, "PAUSE_S", 0.001)
+    away = [Reply(cut=True)] * 5
+    with ScriptedServer(ACCEPTED, stream(*FRAMES[:3]), *away, stream(*FRAMES[3:], END), detail()) as server:
+        result = studio(server, "run", "How much?", *arguments)
+    assert result.exit_code == 0
+    assert (result.stdout + result.stderr).count("the gateway is away, waiting") == 1
+    for step in STEPS:
+        assert result.stdout.count(f'"{step.kind}"' if arguments else f" {step.kind} ") == 1
+    assert server.asked[-2 if not arguments else -1].headers["Last-Event-ID"] == "2"
+
+
+def test_run_whose_gateway_stays_away_is_said_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "AWAY_S", 0.0)
+    monkeypatch.setattr(patience, "PAUSE_S", 0.001)
+    with ScriptedServer(ACCEPTED, stream(*FRAMES[:3]), *[Reply(cut=True)] * 20) as server:
+        result = studio(server, "run", "How much?")
+    assert result.exit_code == 1
+    short = RUN_ID[-8:]
+    assert f"Run {RUN_ID} goes on: `studio show {short}`" in result.stderr
+    assert f"`studio cancel {short}` ends it" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reply", "says"),
+    [
+        (("show",), problem(404, "not-found", "no such thing"), f"there is no run {RUN_ID}; `studio runs`"),
+        (("cancel",), problem(409, "run-finished", "too late"), f"run {RUN_ID} has ended already"),
+        (("delete", "-y"), problem(409, "run-active", "POST /cancel first"), "`studio cancel 00000001` ends"),
+    ],
+)
+def test_refusal_is_told_in_the_words_of_the_command_line(
+    arguments: tuple[str, ...], reply: Reply, says: str
+) -> None:
+    with ScriptedServer(reply) as server:
+        result = studio(server, *arguments, RUN_ID)
+    assert result.exit_code == 1
+    assert says.replace("00000001", RUN_ID[-8:]) in result.stderr
+    assert reply.body.decode() not in result.stderr
+    assert "POST" not in result.stderr
 
 
 def test_runs_are_listed_with_whole_ids_in_a_pipe() -> None:

@@ -1,12 +1,15 @@
 """What the demo asks and says, and how it takes Ctrl-C; the whole of it is run in the end-to-end tests."""
 
+import io
 import os
 import signal
 
 import pytest
+from rich.console import Console
 
+from studio.client.models import Run
 from studio.demo.prompts import prompts
-from studio.demo.show import provider_words
+from studio.demo.show import _summary, provider_words
 from studio.demo.signals import SIGNALS, Interrupts
 
 
@@ -32,6 +35,27 @@ def test_first_prompt_is_the_one_that_is_promised() -> None:
 )
 def test_provider_is_named(provider: str, says: str) -> None:
     assert provider_words(provider, "http://x").startswith(says)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_closing_table_keeps_its_numbers_whole_where_there_is_little_room(width: int) -> None:
+    run = Run(
+        run_id="r",
+        status="completed",
+        prompt="What is 5 + 10, then multiply by 3? " * 3,
+        step_count=12,
+        total_tokens=123_456,
+        total_cost_usd="0.002400",
+        created_at="2026-11-20T09:00:00Z",
+        finished_at="2026-11-20T09:00:02.31Z",
+    )
+    file = io.StringIO()
+    Console(file=file, width=width, color_system=None).print(_summary([run]))
+    head, row, *more = [line.rstrip() for line in file.getvalue().splitlines()]
+    assert head.split() == ["prompt", "status", "steps", "tokens", "USD", "time"]
+    assert row.startswith("What is 5")
+    assert row.split()[-6:] == ["completed", "12", "123,456", "0.002400", "2.31", "s"]
+    assert (more, len(row) <= width) == ([], True)
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -25,14 +25,16 @@ from shared.steps import (
 from studio.client.events import Delta, ModelCallStarted, Retrying
 from studio.client.models import Run
 from studio.terminal import live as live_module
+from studio.terminal.amounts import counted
 from studio.terminal.lines import retry_row, step_row
 from studio.terminal.live import LiveRun
 from studio.terminal.runs_table import runs_table
 from studio.terminal.text import STEERING, json_line, one_line, plain, words
-from studio.terminal.timeline import bar, run_view
+from studio.terminal.timeline import bar, bar_width, run_view
 from tests.unit.studio.client_steps import BEGIN, CALL, RUN_ID, run_steps
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07 \x9b2J [bold]loud[/bold] :smile: \u202egnp.exe \U000e0041 \r\x08"
+HIDING = "\u200b\u2060\ufeff\u00ad\u180e\u115f\u3164\u034f\U000e0100\U000e01ef"
 ENVELOPE: dict[str, Any] = {"run_id": RUN_ID, "at": BEGIN, "project": "default", "writer": "w"}
 FAILURE = {"type": HOSTILE, "message": HOSTILE}
 
@@ -144,6 +146,10 @@ def test_any_text_is_harmless_and_keeps_its_words(text: str) -> None:
     )
 
 
+def test_characters_that_nobody_sees_are_replaced() -> None:
+    assert plain(f"a{HIDING}b") == "a" + "\N{REPLACEMENT CHARACTER}" * len(HIDING) + "b"
+
+
 @given(
     st.recursive(
         st.text() | st.none() | st.integers(), lambda each: st.lists(each) | st.dictionaries(st.text(), each)
@@ -181,6 +187,24 @@ def test_long_line_is_cut_with_a_mark() -> None:
 )
 def test_bar_lies_where_the_time_went(begin: float, end: float, total: float, picture: str) -> None:
     assert bar(begin, end, total, 10) == picture
+
+
+@pytest.mark.parametrize(("width", "cells"), [(200, 24), (100, 24), (90, 14), (80, 0), (60, 0)])
+def test_bar_gives_way_before_the_words(width: int, cells: int) -> None:
+    assert bar_width(width) == cells
+    run = Run(run_id=RUN_ID, status="completed", steps=run_steps())
+    file = io.StringIO()
+    Console(file=file, width=width, color_system=None).print(run_view(run, width))
+    shown = file.getvalue()
+    assert shown.count("─") == cells
+    assert "calculator = 45" in shown
+    assert max(map(len, shown.splitlines())) <= width
+
+
+def test_one_of_a_thing_is_no_plural() -> None:
+    assert [counted(number, "round") for number in (0, 1, 2, 1000)] == [
+        *("0 rounds", "1 round", "2 rounds", "1,000 rounds")
+    ]
 
 
 def test_row_says_when_what_and_how_long() -> None:

@@ -152,3 +152,16 @@ def test_key_is_not_shown() -> None:
 )
 def test_only_loopback_is_local(url: str, local: bool) -> None:
     assert Address(url, "k", "test").is_local is local
+
+
+def test_key_is_told_with_where_it_is_from(tmp_path: Path) -> None:
+    data = make_stack(tmp_path)
+    assert find(tmp_path).key_origin == str(data / "api-key")
+    assert find(tmp_path, STUDIO_API_KEY="k").key_origin == "STUDIO_API_KEY"
+    assert find(tmp_path, STUDIO_URL="http://x", STUDIO_API_KEY="k").key_origin == "STUDIO_API_KEY"
+
+
+def test_chosen_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    nowhere = tmp_path / "nowhere"
+    with pytest.raises(NoServer, match=f"STUDIO_FOLDER is {nowhere}, which is no folder"):
+        find(tmp_path, STUDIO_FOLDER=str(nowhere))

@@ -55,3 +55,5 @@ def test_endless_event_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         parse(b"data: ", *[b"x" * 100] * 20)
     with pytest.raises(BadAnswer, match="larger than 1000"):
         parse(*[b"data: " + b"x" * 100 + b"\n"] * 20)
+    with pytest.raises(BadAnswer, match="larger than 1000"):
+        parse(*[b"data\n" * 100] * 20)

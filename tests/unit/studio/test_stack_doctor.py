@@ -8,7 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from studio.commands.stack import app
 from studio.stack.doctor import examine
 from studio.stack.doctor.broker import check_streams
 from studio.stack.doctor.finding import Finding
@@ -110,3 +112,23 @@ def test_a_provider_is_asked_with_the_key(status: int, problem: str) -> None:
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "file:///etc/passwd", "http://[broken"])
 def test_a_provider_that_cannot_be_asked_is_a_problem(url: str) -> None:
     assert len(_problems(check_provider({"MISTRAL_SERVER_URL": url}))) == 1
+
+
+def test_a_file_where_the_folder_should_be_is_told_in_words(tmp_path: Path) -> None:
+    file = tmp_path / "afile"
+    file.write_text("")
+    result = CliRunner().invoke(app, ["doctor", "--folder", str(file)])
+    assert (result.exit_code, isinstance(result.exception, SystemExit)) == (1, True)
+    assert f"{file} is no folder" in result.output
+
+
+def test_a_failed_command_names_the_folder_where_there_is_something_to_look_at(tmp_path: Path) -> None:
+    folder = DataFolder.at(tmp_path / "a folder")
+    folder.prepare()
+    folder.lock_file.symlink_to(tmp_path / "elsewhere")
+    arguments = ["down", "--folder", str(folder.root)]
+    assert "What to do" not in CliRunner().invoke(app, arguments).output
+    folder.log("supervisor").touch()
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert f"`studio doctor --folder '{folder.root}'` explains" in result.output

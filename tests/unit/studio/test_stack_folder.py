@@ -5,14 +5,18 @@ import os
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from studio.stack import ownership
+from studio.stack.control import stop_running
 from studio.stack.errors import AlreadyRunning, StackError
 from studio.stack.folder import DataFolder, FolderLock
 from studio.stack.graph import Node, run_graph
 from studio.stack.state import Board, ProcessState, StackState, read_state, write_state
+from studio.stack.status import report
 
 STATE = StackState(
     folder="/data",
@@ -52,6 +56,56 @@ def test_only_one_has_the_folder(folder: DataFolder) -> None:
     assert lock.owner() == 0
 
 
+@pytest.mark.parametrize("name", ["root", "lock", "state.json"])
+def test_what_belongs_to_another_user_is_refused_in_words(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    write_state(folder.state_file, STATE)
+    folder.lock_file.touch()
+    theirs = folder.root if name == "root" else folder.root / name
+    number = theirs.stat().st_ino
+    check = ownership._check_owner
+
+    def check_as_a_stranger(path: Path, owner: int) -> None:
+        check(path, owner + 1 if path.stat().st_ino == number else owner)
+
+    monkeypatch.setattr(ownership, "_check_owner", check_as_a_stranger)
+    for act in (partial(stop_running, folder, lambda _: None), partial(report, folder)):
+        with pytest.raises(StackError, match=f"{theirs} belongs to uid .*, but this is uid"):
+            act()
+
+
+@pytest.mark.parametrize("name", ["lock_file", "state_file"])
+def test_a_link_is_not_followed(folder: DataFolder, tmp_path: Path, name: str) -> None:
+    (tmp_path / "elsewhere").write_text("kept")
+    getattr(folder, name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StackError, match="it is a symbolic link"):
+        report(folder)
+    assert (tmp_path / "elsewhere").read_text() == "kept"
+
+
+def test_a_lock_whose_file_was_deleted_or_replaced_is_out_of_place(folder: DataFolder) -> None:
+    lock, other = FolderLock(folder), FolderLock(folder)
+    assert not lock.in_place()
+    lock.acquire()
+    assert lock.in_place()
+    folder.lock_file.unlink()
+    assert not lock.in_place()
+    other.acquire()
+    assert (lock.in_place(), other.in_place()) == (False, True)
+    lock.release()
+    other.release()
+
+
+def test_a_board_that_left_its_file_tells_and_does_not_write(folder: DataFolder) -> None:
+    told: list[StackState] = []
+    board = Board(folder.state_file, STATE, told.append)
+    board.leave_file()
+    board.change(status="stopping")
+    assert told[-1].status == "stopping"
+    assert read_state(folder.state_file) == STATE
+
+
 def test_asking_for_the_owner_never_keeps_anyone_from_taking_the_lock(folder: DataFolder) -> None:
     lock, asked = FolderLock(folder), threading.Event()
 
@@ -85,7 +139,7 @@ def test_the_lock_of_a_killed_owner_is_free(folder: DataFolder) -> None:
 
 def test_a_folder_that_cannot_be_made_is_an_error_in_words(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StackError, match="cannot write the data folder"):
+    with pytest.raises(StackError, match="file is no folder"):
         DataFolder.at(tmp_path / "file" / "studio").prepare()
 
 

@@ -85,6 +85,16 @@ def test_what_a_model_said_cannot_steer_the_terminal() -> None:
     assert "[bold]gone" in shown
 
 
+def test_what_a_request_held_cannot_look_like_a_line_of_its_own(tmp_path: Path) -> None:
+    line = parse('{"event": "GET /a\\n09:00:00 gateway error", "path": "b\\r\\n\\tc", "level": "info"}')
+    shown = render("gateway", line).plain
+    assert len(shown.splitlines()) == 1
+    assert r"GET /a\n09:00:00 gateway error path=b\r\n\tc" in shown
+    log = tmp_path / "some.log"
+    log.write_text("one\u2028still \x85 one\ntwo\n", encoding="utf-8")
+    assert last_lines(log, 5) == ["one\u2028still \x85 one", "two"]
+
+
 def test_an_exception_is_shown_below_its_line() -> None:
     shown = render("cost", parse('{"event": "failed", "exception": "Traceback\\n  here", "count": 3}')).plain
     assert "failed count=3\nTraceback\n  here" in shown

@@ -9,6 +9,7 @@ from pathlib import Path
 import nats
 import psutil
 import pytest
+from nats.errors import Error as NatsError
 
 from studio.stack import nats as nats_module
 from studio.stack.errors import StackError, StartError
@@ -59,6 +60,24 @@ def test_it_listens_on_the_loopback_address_only(server: NatsServer) -> None:
     listening = [each for each in psutil.Process(server.pid).net_connections() if each.status == "LISTEN"]
     assert {each.laddr.port for each in listening} == {server.port, server.monitor_port}
     assert {each.laddr.ip for each in listening} == {LOOPBACK}
+
+
+async def test_nobody_connects_without_the_password_of_the_folder(server: NatsServer) -> None:
+    password = (server.folder / "password").read_text()
+    for stranger in ("", "studio:wrong@"):
+        with pytest.raises(NatsError, match="Authorization Violation"):
+            await nats.connect(f"nats://{stranger}{LOOPBACK}:{server.port}", allow_reconnect=False)
+    assert server.url == f"nats://studio:{password}@{LOOPBACK}:{server.port}"
+    assert (server.folder / "password").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_password_is_made_once_and_stands_in_no_file_but_its_own(server: NatsServer) -> None:
+    url, password = server.url, (server.folder / "password").read_text()
+    server.restart()
+    assert server.url == url
+    files = [file for file in server.folder.iterdir() if file.is_file() and file.name != "password"]
+    assert len(files) >= 2
+    assert not any(password.encode() in file.read_bytes() for file in files)
 
 
 def test_starting_a_running_server_changes_nothing(server: NatsServer) -> None:

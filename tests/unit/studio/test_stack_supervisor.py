@@ -3,9 +3,11 @@
 Broker and database are real; the services behave as the table says, without doing anything.
 """
 
+import io
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,16 +15,19 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from studio.commands.stack import app
+from studio.stack import foreground
+from studio.stack.display import report_table
 from studio.stack.errors import AlreadyRunning, StackError, StartError
 from studio.stack.folder import DataFolder, FolderLock
 from studio.stack.orphans import find_orphans
 from studio.stack.plan import Options
 from studio.stack.ports import LOOPBACK, free_port
 from studio.stack.processes import SERVICES, STEPS, SetupStep, Table
-from studio.stack.state import StackState
+from studio.stack.state import StackState, read_state
 from studio.stack.status import report
 from studio.stack.supervisor import Stack
 from studio.stack.watch import Backoff
@@ -97,7 +102,8 @@ def test_everything_is_ready_and_told(stack: Stack) -> None:
 
 def test_the_state_holds_no_secret(stack: Stack) -> None:
     written = stack.folder.state_file.read_text() + report(stack.folder).as_json()
-    for secret in (stack.api_key, stack.folder.pepper(), (stack.folder.postgres / "password").read_text()):
+    passwords = [(each / "password").read_text() for each in (stack.folder.postgres, stack.folder.nats)]
+    for secret in (stack.api_key, stack.folder.pepper(), *passwords):
         assert secret not in written
 
 
@@ -136,8 +142,9 @@ def test_a_second_supervisor_in_the_folder_is_refused_and_disturbs_nothing(
     assert report(stack.folder).healthy
 
 
-def test_up_in_a_running_folder_says_where_it_is(stack: Stack) -> None:
-    result = CliRunner().invoke(app, ["up", "--folder", str(stack.folder.root)])
+@pytest.mark.parametrize("detach", [(), ("--detach",)])
+def test_up_in_a_running_folder_says_where_it_is(stack: Stack, detach: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, ["up", *detach, "--folder", str(stack.folder.root)])
     assert result.exit_code == 3
     assert "already running" in result.output
     assert stack.gateway_url in result.output
@@ -157,6 +164,17 @@ def test_status_tells_people_and_scripts(stack: Stack) -> None:
     }
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_status_keeps_health_and_pid_whole_where_there_is_little_room(stack: Stack, width: int) -> None:
+    found = report(stack.folder)
+    file = io.StringIO()
+    Console(file=file, width=width, color_system=None).print(report_table(found, width))
+    rows = {words[0]: words for line in file.getvalue().splitlines() if len(words := line.split()) > 2}
+    for process in found.processes:
+        assert rows[process.name][1:3] == ["healthy", str(process.pid)]
+    assert ("url" in rows["process"], "MiB" in rows["process"]) == (width >= 70, width >= 88)
+
+
 def test_logs_show_one_process_or_all(stack: Stack) -> None:
     folder = ["--folder", str(stack.folder.root)]
     assert "Uvicorn running" in CliRunner().invoke(app, ["logs", "gateway", *folder]).output
@@ -173,6 +191,32 @@ def test_doctor_names_what_is_missing(stack: Stack) -> None:
     assert result.exit_code == 1
     assert "gateway is healthy" in result.output
     assert "the broker has no stream RUNS" in result.output
+
+
+def test_a_deleted_folder_ends_the_stack_in_order_and_leaves_the_next_one_alone(
+    tmp_path: Path,
+) -> None:
+    folder, output = tmp_path / "data", io.StringIO()
+    pids: list[int] = []
+
+    def delete_once_ready() -> None:
+        until(lambda: (state := read_state(folder / "state.json")) is not None and state.status == "ready")
+        state = read_state(folder / "state.json")
+        assert state is not None
+        pids.extend(pids_of(state))
+        folder.rename(tmp_path / "away")
+        folder.mkdir()
+        (folder / "state.json").write_text("the next one's")
+
+    deleter = threading.Thread(target=delete_once_ready)
+    deleter.start()
+    with pytest.raises(StackError, match="the data folder was deleted while the stack ran"):
+        foreground.run(folder, options(tmp_path), Console(file=output, width=200))
+    deleter.join()
+    assert len(pids) == 7
+    assert not any(map(psutil.pid_exists, pids))
+    assert (folder / "state.json").read_text() == "the next one's"
+    assert "was deleted while the stack ran; stopping everything" in output.getvalue()
 
 
 def test_a_service_that_cannot_start_is_told_with_its_words_and_nothing_stays(tmp_path: Path) -> None:
