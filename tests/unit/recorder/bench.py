@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from nats.js.api import Header, RawStreamMsg
 from nats.js.errors import NotFoundError
@@ -51,9 +52,10 @@ async def publish(nats_url: str, messages: Sequence[bytes | Sequence[Step]], sub
     """Store messages in the stream as they are, past the log's door; steps go where their run's go."""
     async with make_broker("sender", nats_url) as broker:
         js = jetstream(client_of(broker))
+        batch = uuid4()
         for place, message in enumerate(messages):
             data = message if isinstance(message, bytes) else encode_steps(message)
-            headers: dict[str, str] = {Header.MSG_ID: f"{place}:{id(messages)}"}
+            headers: dict[str, str] = {Header.MSG_ID: f"{place}:{batch}"}
             if not isinstance(message, bytes):
                 headers[KINDS_HEADER] = ",".join(step.kind for step in message)
             await js.publish(subject or _subject(message), data, stream=RUNS, headers=headers)
