@@ -104,6 +104,11 @@ def test_run_is_found_again_by_the_end_of_its_id(folder: Path) -> None:
     assert "42" in shown.stdout.splitlines()[-1]
 
 
+def _heed_interrupts() -> None:
+    """As in a terminal: what a shell starts in the background inherits deafness to SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_interrupted_command_leaves_the_run_going_and_says_how_to_end_it(folder: Path) -> None:
     run = subprocess.Popen(
         command("run", "[[simulate: hang 50s]] Hello"),
@@ -112,6 +117,7 @@ def test_interrupted_command_leaves_the_run_going_and_says_how_to_end_it(folder:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_heed_interrupts,  # noqa: PLW1509 - the test has no threads
     )
     assert run.stdout is not None
     while "user-request" not in run.stdout.readline():
