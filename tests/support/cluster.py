@@ -9,14 +9,14 @@ from pathlib import Path
 from nats.aio.client import Client
 
 from studio.stack.nats import NatsServer
-from studio.stack.ports import free_port
+from tests.support.ports import quiet_ports
 
 SIZE = 3
 
 
 @contextmanager
 def nats_cluster(folder: Path) -> Iterator[list[NatsServer]]:
-    ports = [free_port() for _ in range(SIZE)]
+    ports = quiet_ports(SIZE)
     routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
     for number in range(SIZE):
         # One password for all: a client goes on with whichever node it finds.

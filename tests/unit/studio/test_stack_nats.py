@@ -16,6 +16,7 @@ from studio.stack.errors import StackError, StartError
 from studio.stack.health import ask
 from studio.stack.nats import NatsServer
 from studio.stack.ports import LOOPBACK, free_port
+from tests.support.ports import quiet_ports
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_a_server_that_was_never_started_has_no_pid(tmp_path: Path) -> None:
 
 
 async def test_three_servers_form_a_cluster(tmp_path: Path) -> None:
-    ports = [free_port() for _ in range(3)]
+    ports = quiet_ports(3)
     routes = ", ".join(f"nats://{LOOPBACK}:{port}" for port in ports)
     servers = [
         NatsServer(
