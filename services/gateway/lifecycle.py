@@ -1,4 +1,7 @@
-"""Cancelling and deleting runs: the steps that the gateway itself appends, with compare-and-set."""
+"""What the gateway itself appends to a run's log, with compare-and-set: the wish to cancel, the deletion.
+
+Erasing the content of deleted runs is in `erasure.py`.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +12,6 @@ import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from services.gateway.erasure import Erasure
 from services.gateway.problems import RUN_ACTIVE, RUN_FINISHED, Problem, no_such_run
 from services.gateway.runs import Runs
 from shared.bus import nudge_subject
@@ -39,11 +41,10 @@ class Standing:
 class Lifecycle:
     """Methods raise Problem (404, 409) and Unavailable. `who` is written into the log."""
 
-    def __init__(self, client: Client, run_log: RunLog, runs: Runs, erasure: Erasure) -> None:
+    def __init__(self, client: Client, run_log: RunLog, runs: Runs) -> None:
         self._client = client
         self._log = run_log
         self._runs = runs
-        self._erasure = erasure
 
     async def cancel(self, run: RunKey, who: str, why: str) -> RunStatus:
         """Ask the run's runner to stop; to ask again changes nothing. Returns the status so far."""
@@ -66,20 +67,19 @@ class Lifecycle:
             log.info("the runner was not nudged, it will see the step later", error=str(error))
         return standing.status
 
-    async def delete(self, run: RunKey, who: str) -> bool:
-        """The run is gone for every reader at once; whether all of its content is erased already."""
-        self._erasure.require_room()
+    async def require_final(self, run: RunKey) -> None:
+        """Raises Problem (409) for a run that goes on."""
+        _stop_if_active(run, await self._standing(run))
+
+    async def append_deletion(self, run: RunKey, who: str) -> int:
+        """The run's log says from now on that the run is deleted; returns its place in the stream."""
 
         def decide(standing: Standing) -> Step:
-            if not standing.status.is_final:
-                raise Problem(
-                    RUN_ACTIVE,
-                    f"the run is {standing.status}; cancel it first: POST /api/runs/{run.run_id}/cancel",
-                )
+            _stop_if_active(run, standing)
             return RunDeleted(**self._envelope(run, standing), who=who)
 
         _, sequence = await self._append(run, decide)
-        return await self._erasure.erase(run, sequence)
+        return sequence
 
     async def _append(self, run: RunKey, decide: Callable[[Standing], Step | None]) -> tuple[Standing, int]:
         """Append what `decide` makes of the run as it stands; returns that and the log's new end."""
@@ -105,7 +105,10 @@ class Lifecycle:
             return Standing(
                 state.status, state.next_seq, state.attempt, fold.position, is_cancelled, is_in_log=True
             )
-        view = (await self._runs.find(run)).view
+        row = await self._runs.row(run)
+        if row.view is None or row.is_deleted:
+            raise no_such_run(run.run_id)
+        view = row.view
         return Standing(
             view.status, view.step_count, view.attempt, fold.position, is_cancelled=False, is_in_log=False
         )
@@ -119,3 +122,11 @@ class Lifecycle:
             "attempt": standing.attempt,
             "writer": self._log.writer,
         }
+
+
+def _stop_if_active(run: RunKey, standing: Standing) -> None:
+    if not standing.status.is_final:
+        raise Problem(
+            RUN_ACTIVE,
+            f"the run is {standing.status}; cancel it first: POST /api/runs/{run.run_id}/cancel",
+        )

@@ -43,6 +43,7 @@ class Parts:
     hub: Hub
     waiter: Waiter
     lifecycle: Lifecycle
+    erasure: Erasure
     streams: Streams
 
 
@@ -56,15 +57,19 @@ def parts_of(connection: HTTPConnection) -> Parts:
 async def assembled(settings: GatewaySettings, runtime: Runtime) -> AsyncIterator[Parts]:
     """The parts while they work; streams end at the first sign of the process's end."""
     database = Database(settings.database_url, size=settings.database_pool_size, name="gateway")
-    parts, erasure = _assemble(settings, runtime, database)
-    checking = runtime.keep(asyncio.create_task(parts.hub.run(), name="check the watched runs"))
+    parts = _assemble(settings, runtime, database)
+    tasks = [
+        runtime.keep(asyncio.create_task(parts.hub.run(), name="check the watched runs")),
+        runtime.keep(asyncio.create_task(parts.erasure.run(), name="erase deleted runs")),
+    ]
     try:
         with on_termination(parts.hub.close):
             yield parts
     finally:
         parts.hub.close()
-        checking.cancel()
-        await erasure.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await database.close()
 
 
@@ -76,16 +81,16 @@ def _key_lookup(database: Database) -> Lookup:
     return find
 
 
-def _assemble(settings: GatewaySettings, runtime: Runtime, database: Database) -> tuple[Parts, Erasure]:
+def _assemble(settings: GatewaySettings, runtime: Runtime, database: Database) -> Parts:
     client, pepper = runtime.client, settings.api_key_pepper.get_secret_value()
     run_log, reader = RunLog(client, runtime.scrubber), LogReader(client)
     idempotency, catalog = Idempotency(client), Catalog(client)
     bodies = Bodies(BodyStore(client), database)
     runs = Runs(reader, database, bodies)
     hub = Hub(client, reader, heartbeat_s=settings.gateway_heartbeat_s)
-    erasure = Erasure(client, run_log)
+    lifecycle = Lifecycle(client, run_log, runs)
     starter = Starter(Brokered(client, run_log, reader, runtime.scrubber), catalog, idempotency, settings)
-    parts = Parts(
+    return Parts(
         settings=settings,
         key_ring=KeyRing(_key_lookup(database), pepper),
         tickets=Tickets(pepper, idempotency),
@@ -94,7 +99,7 @@ def _assemble(settings: GatewaySettings, runtime: Runtime, database: Database) -
         bodies=bodies,
         hub=hub,
         waiter=Waiter(hub, runs, starter),
-        lifecycle=Lifecycle(client, run_log, runs, erasure),
+        lifecycle=lifecycle,
+        erasure=Erasure(client, run_log, reader, lifecycle, database),
         streams=Streams(settings.gateway_max_streams),
     )
-    return parts, erasure

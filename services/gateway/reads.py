@@ -32,7 +32,7 @@ CHARGES: Final = """
 """
 # The charges come even when the run's row has not been written yet.
 FIND: Final = f"""
-    SELECT {COLUMNS}
+    SELECT {COLUMNS}, EXISTS (SELECT FROM deletions WHERE run_id = $2 AND project = $1) AS is_leaving
     FROM ({CHARGES} WHERE run_id = $2 AND project = $1) AS c
     LEFT JOIN runs AS r ON r.run_id = $2 AND r.project = $1
 """  # noqa: S608 - constants
@@ -40,6 +40,7 @@ LIST: Final = f"""
     SELECT {COLUMNS}
     FROM runs AS r, LATERAL ({CHARGES} WHERE charges.run_id = r.run_id) AS c
     WHERE r.project = $1 AND r.deleted_at IS NULL
+    AND NOT EXISTS (SELECT FROM deletions AS d WHERE d.run_id = r.run_id)
 """  # noqa: S608 - constants
 STEPS: Final = """
     SELECT seq, kind, payload FROM steps WHERE run_id = $2 AND project = $1 AND seq > $3 ORDER BY seq LIMIT $4
@@ -66,12 +67,16 @@ class RunFilter:
 
 @dataclass(frozen=True)
 class RunRow:
-    """A run as Postgres has it. `view` is None when there is no row; `is_whole`: it ended, no step misses."""
+    """A run as Postgres has it. `view` is None when there is no row; `is_whole`: it ended, no step misses.
+
+    `is_deleted`: only a tombstone is left; `is_leaving`: it was deleted, and its content is being erased.
+    """
 
     view: RunView | None
     cost: Cost
     is_whole: bool = False
     is_deleted: bool = False
+    is_leaving: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,11 +103,11 @@ async def answered(
 
 async def find_run(connection: Connection, run: RunKey) -> RunRow:
     record: Any = await connection.fetchrow(FIND, run.project, UUID(run.run_id))
-    cost = _cost(record)
+    cost, is_leaving = _cost(record), record["is_leaving"]
     if record["run_id"] is None:
-        return RunRow(None, cost)
+        return RunRow(None, cost, is_leaving=is_leaving)
     whole = RunStatus(record["status"]).is_final and record["steps"] == record["last_seq"] + 1
-    return RunRow(_view(record), cost, whole, record["deleted_at"] is not None)
+    return RunRow(_view(record), cost, whole, record["deleted_at"] is not None, is_leaving)
 
 
 async def list_runs(

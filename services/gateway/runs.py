@@ -1,7 +1,7 @@
 """Finding runs: in Postgres when it has all of a finished run, else in the log, which is the truth.
 
 Either may be away, and then the other answers as well as it can. A run that was deleted is not there from
-the moment that its log says so, whatever Postgres still has.
+the moment that its deletion is accepted, whatever else Postgres and the log still have.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ class Runs:
         self._endings: dict[RunKey, asyncio.Task[Found]] = {}
 
     async def find(self, run: RunKey) -> Found:
-        row, last = await asyncio.gather(_attempt(self._row(run)), _attempt(self._reader.last(run)))
+        row, last = await asyncio.gather(_attempt(self.row(run)), _attempt(self._reader.last(run)))
         if _is_deleted(row, last):
             raise no_such_run(run.run_id)
         if isinstance(row, RunRow) and row.view and (row.is_whole or isinstance(last, Unavailable)):
@@ -121,8 +121,12 @@ class Runs:
             cost,
         )
 
+    async def row(self, run: RunKey) -> RunRow:
+        """What Postgres has of the run, deleted or not."""
+        return await self._read(lambda connection: reads.find_run(connection, run))
+
     async def cost(self, run: RunKey) -> Cost:
-        return (await self._row(run)).cost
+        return (await self.row(run)).cost
 
     async def newest(self, project: str, wanted: RunFilter, before: UUID | None, limit: int) -> list[RunView]:
         return await self._read(
@@ -178,9 +182,6 @@ class Runs:
                 return True
         return False
 
-    async def _row(self, run: RunKey) -> RunRow:
-        return await self._read(lambda connection: reads.find_run(connection, run))
-
     async def _read(
         self, read: Callable[[Connection], Awaitable[Result]], patience_s: float = reads.PATIENCE_S
     ) -> Result:
@@ -189,7 +190,7 @@ class Runs:
 
 def _is_deleted(row: RunRow | Unavailable, last: Last | Unavailable | None) -> bool:
     in_log = isinstance(last, Last) and "run-deleted" in last.kinds
-    return in_log or (isinstance(row, RunRow) and row.is_deleted)
+    return in_log or (isinstance(row, RunRow) and (row.is_deleted or row.is_leaving))
 
 
 async def _attempt(reading: Awaitable[Result]) -> Result | Unavailable:

@@ -1,9 +1,18 @@
-"""What the gateway writes: projects and API keys. The caller opens the transaction."""
+"""What the gateway writes: projects, API keys, deletions. The caller opens the transaction."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
 
 from shared.database import Connection
+from shared.run_log import RunKey
+
+CLAIM_DELETIONS: Final = """
+    UPDATE deletions SET tries = tries + 1, due_at = now() + $1 WHERE run_id IN (
+        SELECT run_id FROM deletions WHERE due_at <= now() ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
+    ) RETURNING run_id, project, who, tries
+"""
 
 
 @dataclass(frozen=True)
@@ -51,4 +60,46 @@ async def find_key(connection: Connection, key_id: str) -> KeyRow | None:
         scopes=frozenset(row["scopes"]),
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
+    )
+
+
+@dataclass(frozen=True)
+class DeletionRow:
+    """A run to be erased, on whose behalf, and how often that was begun, this time included."""
+
+    run: RunKey
+    who: str
+    tries: int
+
+
+async def add_deletion(connection: Connection, run: RunKey, who: str) -> bool:
+    """False when the run is being deleted already."""
+    added = await connection.execute(
+        "INSERT INTO deletions (run_id, project, who) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        UUID(run.run_id),
+        run.project,
+        who,
+    )
+    return added != "INSERT 0 0"
+
+
+async def claim_deletions(connection: Connection, most: int, lease: timedelta) -> list[DeletionRow]:
+    """Those that are due; nobody else gets them before the lease is over."""
+    rows = await connection.fetch(CLAIM_DELETIONS, lease, most)
+    return [DeletionRow(RunKey(row["project"], str(row["run_id"])), row["who"], row["tries"]) for row in rows]
+
+
+async def postpone_deletion(connection: Connection, run: RunKey, pause: timedelta) -> None:
+    await connection.execute(
+        "UPDATE deletions SET due_at = now() + $2 WHERE run_id = $1", UUID(run.run_id), pause
+    )
+
+
+async def end_deletion(connection: Connection, run: RunKey) -> None:
+    await connection.execute("DELETE FROM deletions WHERE run_id = $1", UUID(run.run_id))
+
+
+async def is_being_deleted(connection: Connection, run: RunKey) -> bool:
+    return bool(
+        await connection.fetchval("SELECT EXISTS (SELECT FROM deletions WHERE run_id = $1)", UUID(run.run_id))
     )

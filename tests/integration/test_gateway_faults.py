@@ -122,17 +122,6 @@ async def test_a_client_that_stopped_reading_does_not_keep_its_stream(
         client.close()
 
 
-async def test_too_many_deletions_under_way_refuse_another(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("services.gateway.erasure.MOST_UNDERWAY", 0)
-    async with running_fake_runner(gateway.nats):
-        run_id = (await gateway.http.post("/api/runs?wait=20", json={"prompt": "hi"})).json()["run_id"]
-    answer = await gateway.http.delete(f"/api/runs/{run_id}")
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
-    assert (await gateway.http.get(f"/api/runs/{run_id}")).status_code == 200
-
-
 async def test_an_unexpected_error_is_a_problem_that_tells_nothing(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -281,57 +281,7 @@ async def test_a_finished_run_cannot_be_cancelled(gateway: Gateway, runner: Fake
     assert (answer.status_code, answer.json()["type"].split(":")[-1]) == (409, "run-finished")
 
 
-async def test_a_running_run_cannot_be_deleted(gateway: Gateway, runner: FakeRunner) -> None:
-    answer = await gateway.http.delete(f"/api/runs/{await held(gateway)}")
-    assert answer.status_code == 409
-    assert "cancel it first" in answer.json()["detail"]
-
-
 PLACES = ("", "/steps", "/events", f"/bodies/{'0' * 64}")
-
-
-async def test_a_deleted_run_is_gone_everywhere_and_its_cost_stays(
-    gateway: Gateway, runner: FakeRunner
-) -> None:
-    run_id = await finished(gateway)
-    async with projecting(gateway.nats, gateway.database):
-        assert (await gateway.http.delete(f"/api/runs/{run_id}")).status_code == 204
-    for place in PLACES:
-        assert (await gateway.http.get(f"/api/runs/{run_id}{place}")).status_code == 404
-    assert (await gateway.http.get(f"/runs/{run_id}")).status_code == 404
-    assert (await gateway.http.delete(f"/api/runs/{run_id}")).status_code == 404
-    assert (await gateway.http.post(f"/api/runs/{run_id}/cancel")).status_code == 404
-    assert (await gateway.http.get("/api/runs")).json()["items"] == []
-    kinds = [
-        step.kind for step in (await RunLog(gateway.nats, Scrubber()).read(RunKey("default", run_id))).steps
-    ]
-    assert kinds == ["run-deleted"]
-    async with gateway.database.connection() as connection:
-        assert await connection.fetchval("SELECT count(*) FROM charges WHERE run_id = $1", run_id) == 1
-        assert await connection.fetchval("SELECT count(*) FROM steps WHERE run_id = $1", run_id) == 0
-
-
-async def test_a_run_is_deleted_at_once_and_erased_when_its_cost_is_counted(
-    gateway: Gateway, runner: FakeRunner
-) -> None:
-    run_id = await finished(gateway)
-    assert (await gateway.http.delete(f"/api/runs/{run_id}")).status_code == 202
-    for place in PLACES:
-        assert (await gateway.http.get(f"/api/runs/{run_id}{place}")).status_code == 404
-    log, key = RunLog(gateway.nats, Scrubber()), RunKey("default", run_id)
-    assert len((await log.read(key)).steps) > 1
-
-    async def is_erased() -> bool:
-        return len((await log.read(key)).steps) == 1
-
-    async with projecting(gateway.nats, gateway.database):
-        await eventually(is_erased)
-
-        async def is_charged() -> bool:
-            async with gateway.database.connection() as connection:
-                return bool(await connection.fetchval("SELECT count(*) FROM charges") == 1)
-
-        await eventually(is_charged)
 
 
 async def test_another_projects_run_does_not_exist(gateway: Gateway, runner: FakeRunner) -> None:

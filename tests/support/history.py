@@ -49,10 +49,7 @@ TOTALS: tuple[tuple[str, Callable[[RunState], object]], ...] = (
 
 @dataclass
 class Order:
-    """What one client asked for and saw. `run_ids`: every answer to its idempotency key.
-
-    `is_erased`: the client was told that a deleted run is gone from the broker too, not only for readers.
-    """
+    """What one client asked for and saw. `run_ids`: every answer to its idempotency key."""
 
     key: str
     kind: str
@@ -61,7 +58,6 @@ class Order:
     run_ids: set[str] = field(default_factory=set)
     watched: list[int] | None = None
     before_deletion: list[Step] | None = None
-    is_erased: bool = False
     surprises: list[str] = field(default_factory=list)
 
     @property
@@ -100,18 +96,19 @@ class Stored:
             f"{subject_of(each)}: {(each.headers or {}).get('Dead-Error')}"
             async for each in stored_messages(client, DEAD, "dead.>")
         ]
-        return cls(logs, rows, runs, charges, dead, await unsettled(client))
+        return cls(logs, rows, runs, charges, dead, await unsettled(client, database))
 
 
-async def unsettled(client: Client) -> list[str]:
-    """What the consumers still have to do."""
+async def unsettled(client: Client, database: asyncpg.Connection) -> list[str]:
+    """What the consumers, and the gateway with deleted runs, still have to do."""
     js = jetstream(client)
     infos = [await js.consumer_info(each.stream, each.name) for each in (RUNNER, RECORDER, COST)]
+    leaving = await database.fetch("SELECT run_id, tries FROM deletions")
     return [
         f"{info.name}: {info.num_pending} pending, {info.num_ack_pending} unacknowledged"
         for info in infos
         if info.num_pending or info.num_ack_pending
-    ]
+    ] + [f"{run_id} is not erased after {tries} tries" for run_id, tries in leaving]
 
 
 def violations(orders: Sequence[Order], stored: Stored, workspace: Path) -> list[str]:
@@ -136,7 +133,7 @@ def _of_order(order: Order, stored: Stored) -> Iterable[str]:
     rows, run = stored.rows.get(order.run_id, []), stored.runs.get(order.run_id)
     charged = _of_charges(steps, stored.charges.get(order.run_id, []))
     if order.is_deleted:
-        kept = [*_of_log(order, steps), *_of_deletion(log if order.is_erased else (), rows, run)]
+        kept = [*_of_log(order, steps), *_of_deletion(log, rows, run)]
     else:
         kept = [*_of_log(order, steps), *_of_rows(steps, rows, run)]
     return [*kept, *_of_watch(order, steps), *charged]
@@ -193,7 +190,7 @@ def _of_rows(steps: Sequence[Step], rows: Sequence[str], run: asyncpg.Record | N
 
 
 def _of_deletion(log: Sequence[Step], rows: Sequence[str], run: asyncpg.Record | None) -> Iterable[str]:
-    if any(step.kind != "run-deleted" for step in log):
+    if [step.kind for step in log] != ["run-deleted"]:
         yield f"was deleted, the broker has {[step.kind for step in log]}"
     if rows or run is None or run["deleted_at"] is None or run["prompt"] is not None:
         yield f"was deleted, Postgres has {len(rows)} steps and {dict(run) if run else None}"

@@ -196,7 +196,7 @@ async def cancel_run(request: Request, caller: Caller, run_id: RunIdPath) -> Res
 )
 async def delete_run(request: Request, caller: Caller, run_id: RunIdPath) -> Response:
     """Erases a finished run's content from database and broker; what it cost stays counted."""
-    is_erased = await parts_of(request).lifecycle.delete(run_key(caller, run_id), _who(caller))
+    is_erased = await parts_of(request).erasure.delete(run_key(caller, run_id), _who(caller))
     return Response(status_code=204 if is_erased else 202)
 
 
