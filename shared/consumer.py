@@ -27,6 +27,7 @@ from shared.steps import Step, Undecodable, decode_each, encode_step, now
 log = structlog.get_logger(__name__)
 
 IN_PROGRESS_S: Final = 8.0
+FIRST_RETRY_DELAY_S: Final = 0.05
 MAX_RETRY_DELAY_S: Final = 5.0
 
 STEPS: Final = Counter(
@@ -155,7 +156,7 @@ class StepConsumer:
         if not items:
             return
         try:
-            await self._patiently([item.step for item in items])
+            await self._until_available(lambda: self._handler([item.step for item in items]))
         except Exception as error:  # noqa: BLE001 - whatever it is, its culprit must be found and put aside
             if len(items) > 1:
                 middle = len(items) // 2
@@ -166,32 +167,23 @@ class StepConsumer:
             text = f"{type(error).__name__}: {error}"
             await self._bury(items[0].message, b"[" + encode_step(items[0].step) + b"]", reason, text)
 
-    async def _patiently(self, steps: Sequence[Step]) -> None:
-        delay = 0.05
-        while True:
-            try:
-                await self._handler(steps)
-            except Unavailable as error:
-                self.blocked_by = str(error)
-                RETRIES.labels(self._puller.consumer, type(error.__cause__ or error).__name__).inc()
-                log.warning("batch delayed", consumer=self._puller.consumer, error=str(error), wait_s=delay)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, MAX_RETRY_DELAY_S)
-            else:
-                self.blocked_by = None
-                return
-
     async def _bury(self, message: Msg, payload: bytes, reason: str, error: str) -> None:
         """Put a step into the dead letters; without their acknowledgement nothing goes on."""
         log.error(
             "dead letter", consumer=self._puller.consumer, subject=message.subject, reason=reason, error=error
         )
-        delay = 0.05
+        await self._until_available(lambda: self._dead_letters.add(message, payload, reason, error))
+
+    async def _until_available(self, act: Callable[[], Awaitable[None]]) -> None:
+        """Try for as long as what the act needs is away; readiness tells of it meanwhile."""
+        delay = FIRST_RETRY_DELAY_S
         while True:
             try:
-                await self._dead_letters.add(message, payload, reason, error)
-            except Unavailable as failure:
-                self.blocked_by = str(failure)
+                await act()
+            except Unavailable as error:
+                self.blocked_by = str(error)
+                RETRIES.labels(self._puller.consumer, type(error.__cause__ or error).__name__).inc()
+                log.warning("batch delayed", consumer=self._puller.consumer, error=str(error), wait_s=delay)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, MAX_RETRY_DELAY_S)
             else:

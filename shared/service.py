@@ -1,7 +1,7 @@
 """What makes a process a service: settings, logs, broker, metrics, health, watchdog, orderly stop.
 
 `make_service` is for the consumers (a FastStream application over ASGI); the gateway, which is a FastAPI
-application, uses `running` and `operations` directly. Both are the same machinery.
+application, uses `make_runtime`, `running` and `operations` directly. Both are the same machinery.
 """
 
 import asyncio
@@ -41,12 +41,13 @@ RequestHandler = Callable[[Request], Awaitable[Response]]
 
 @dataclass
 class Runtime:
-    """What a running service holds. `checks` decide about readiness: each raises when not ready."""
+    """What a service holds. `checks` decide about readiness: each raises when not ready."""
 
     name: str
     broker: NatsBroker
     scrubber: Scrubber
     checks: dict[str, Check] = field(default_factory=dict)
+    started: bool = False
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -57,6 +58,8 @@ class Runtime:
         """For every check "ok" or what is wrong, within a bound."""
         if self.stopping.is_set():
             return {"service": "stopping"}
+        if not self.started:
+            return {"service": "starting"}
         names = ["broker", *self.checks]
         checks = [self._check_broker, *self.checks.values()]
         return dict(zip(names, await asyncio.gather(*(_verdict(check) for check in checks)), strict=True))
@@ -94,24 +97,23 @@ class Runtime:
 Parts = Callable[[Runtime], AbstractAsyncContextManager[None]]
 
 
-@asynccontextmanager
-async def running(
-    name: str, settings: ServiceSettings, broker: NatsBroker, *, secrets: Sequence[str] = ()
-) -> AsyncIterator[Runtime]:
-    """Connect and watch; everything is stopped in reverse order when the block ends.
-
-    `secrets` are values to be redacted besides those of the settings.
-    """
+def make_runtime(name: str, settings: ServiceSettings, *, secrets: Sequence[str] = ()) -> Runtime:
+    """A service that is not connected yet. `secrets` are redacted like those of the settings."""
     scrubber = Scrubber((*settings.secrets(), *secrets), settings.redact_patterns)
     configure_logging(name, settings.log_level, scrubber)
-    await _connect(broker)
-    runtime = Runtime(name, broker, scrubber)
+    return Runtime(name, make_broker(name, settings.nats_url), scrubber)
+
+
+@asynccontextmanager
+async def running(runtime: Runtime) -> AsyncIterator[None]:
+    """Connect and watch; everything is stopped in reverse order when the block ends."""
+    await _connect(runtime.broker)
     client = runtime.client
     watchdog = Watchdog(lambda: client.is_closed and not runtime.stopping.is_set())
     watchdog.start()
     log.info("service starts")
     try:
-        yield runtime
+        yield
     finally:
         runtime.stopping.set()
         watchdog.stop()
@@ -122,36 +124,32 @@ def make_service(
     name: str, settings: ServiceSettings, parts: Parts, *, secrets: Sequence[str] = ()
 ) -> AsgiFastStream:
     """A service as an ASGI application: `parts` is entered once the broker is connected."""
-    broker = make_broker(name, settings.nats_url)
-    holder: list[Runtime] = []
-
+    runtime = make_runtime(name, settings, secrets=secrets)
     entered = AsyncExitStack()
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         async with entered:
-            runtime = await entered.enter_async_context(running(name, settings, broker, secrets=secrets))
+            await entered.enter_async_context(running(runtime))
             await entered.enter_async_context(parts(runtime))
-            holder.append(runtime)
+            runtime.started = True
             yield
 
     async def leave() -> None:
         """Before FastStream closes the broker: what is under way is finished and acknowledged over it."""
-        if holder:
-            holder.pop().stopping.set()
+        runtime.stopping.set()
         await entered.aclose()
 
-    routes = operations(lambda: holder[0] if holder else None)
     return AsgiFastStream(
-        broker,
-        asgi_routes=[(path, request_response(handler)) for path, handler in routes.items()],
+        runtime.broker,
+        asgi_routes=[(path, request_response(handler)) for path, handler in operations(runtime).items()],
         lifespan=lifespan,
         on_shutdown=[leave],
         logger=None,
     )
 
 
-def operations(runtime: Callable[[], Runtime | None]) -> dict[str, RequestHandler]:
+def operations(runtime: Runtime) -> dict[str, RequestHandler]:
     """The routes of every service: metrics, liveness (touches nothing), readiness."""
 
     async def metrics(_: Request) -> Response:
@@ -161,8 +159,7 @@ def operations(runtime: Callable[[], Runtime | None]) -> dict[str, RequestHandle
         return JSONResponse({"service": "alive"})
 
     async def ready(_: Request) -> Response:
-        current = runtime()
-        verdicts = await current.readiness() if current else {"service": "starting"}
+        verdicts = await runtime.readiness()
         healthy = all(verdict == "ok" for verdict in verdicts.values())
         return JSONResponse(verdicts, status_code=200 if healthy else 503)
 
@@ -180,7 +177,8 @@ async def _connect(broker: NatsBroker) -> None:
 
 async def _verdict(check: Check) -> str:
     try:
-        await asyncio.wait_for(check(), CHECK_TIMEOUT_S)
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            await check()
     except TimeoutError:
         return f"no answer within {CHECK_TIMEOUT_S:g} s"
     except StudioError as error:

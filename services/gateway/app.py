@@ -12,28 +12,21 @@ from services.gateway.idempotency import HEADER
 from services.gateway.parts import assembled
 from services.gateway.routes import access, catalog, chat, chat_socket, events, runs, simple
 from services.gateway.settings import GatewaySettings
-from shared.bus import make_broker
-from shared.service import Runtime, operations, running
+from shared.service import make_runtime, operations, running
 
 
 def make_app() -> FastAPI:
     """The gateway as an ASGI application; connects when it starts."""
     settings = GatewaySettings()
-    broker = make_broker("gateway", settings.nats_url)
-    current: list[Runtime] = []
+    runtime = make_runtime("gateway", settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with (
-            running("gateway", settings, broker) as runtime,
-            broker,
-            assembled(settings, runtime) as parts,
-        ):
+        async with running(runtime), runtime.broker, assembled(settings, runtime) as parts:
             app.state.parts = parts
-            current.append(runtime)
+            runtime.started = True
             yield
             runtime.stopping.set()
-            current.clear()
 
     app = FastAPI(
         title="AgentOps Studio",
@@ -45,7 +38,7 @@ def make_app() -> FastAPI:
     routers = [module.router for module in (runs, events, chat, chat_socket, catalog, access, simple)]
     for router in routers:
         app.include_router(router)
-    for path, handler in operations(lambda: current[0] if current else None).items():
+    for path, handler in operations(runtime).items():
         app.add_route(path, handler, include_in_schema=False)
     exception_handlers.install(app, routers)
     openapi.install(app)
