@@ -6,8 +6,7 @@ the last sequence of the subject that the writer has seen: whoever is behind los
 """
 
 import asyncio
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from time import monotonic
@@ -18,7 +17,6 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.api import Header
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
-from pydantic import JsonValue
 
 from shared.bodies import BodyStore
 from shared.bus import (
@@ -32,23 +30,10 @@ from shared.bus import (
     redo_subject,
 )
 from shared.errors import Conflict, Permanent, Unavailable
+from shared.payload import Payloads
 from shared.scrub import Scrubber
-from shared.steps import Step, decode_step, decode_steps, reference_in
+from shared.steps import Step
 from shared.stored import last_stored, sequence_of, stored_messages
-
-INLINE_LIMIT: Final = 64 * 1024
-MESSAGE_LIMIT: Final = 768 * 1024  # of the server's 1 MiB, which counts the headers too
-
-# The fields of a step, and of the items of its lists, whose type admits a reference instead of the value.
-MOVABLE: Final = frozenset(
-    {"content", "instructions", "prompt", "reasoning", "arguments", "result", "memory", "metadata"}
-    | {"note", "why", "replay"}
-)
-MOVABLE_IN_ITEMS: Final = {
-    "messages": frozenset({"content"}),
-    "tool_calls": frozenset({"arguments"}),
-    "tools": frozenset({"parameters", "settings"}),
-}
 
 WRONG_LAST_SEQUENCE: Final = frozenset({10071, 10164})
 NO_SUCH_SEQUENCE: Final = 10043
@@ -92,6 +77,7 @@ class RunLog:
         self._js = jetstream(client)
         self._scrubber = scrubber
         self.bodies = BodyStore(client)
+        self._payloads = Payloads(self.bodies)
         self.writer = writer or uuid4().hex[:12]
 
     def seal(self, steps: Sequence[Step]) -> Sealed:
@@ -123,9 +109,9 @@ class RunLog:
         sequence = after
         job_of_run = job_subject(run.project, run.run_id)
         if after == 0 and (job := await last_stored(self._client, RUNS, job_of_run)):
-            steps += await self._decode(run, job.data)
+            steps += await self._payloads.decode(run.project, job.data)
         async for message in stored_messages(self._client, RUNS, subject, after + 1):
-            steps += await self._decode(run, message.data)
+            steps += await self._payloads.decode(run.project, message.data)
             sequence = sequence_of(message)
         if sequence < last:
             raise Unavailable(f"the log of run {run.run_id} is read from a replica that is behind")
@@ -155,7 +141,7 @@ class RunLog:
     async def _publish(
         self, subject: str, run: RunKey, sealed: Sealed, expected: int, patience_s: float
     ) -> int:
-        payload = await self._payload(run.project, sealed)
+        payload = await self._payloads.encode(run.project, sealed.encoded)
         # The writer and the content are part of the id: replicated streams look at the id before they
         # compare sequences, and would tell the second of two writers that its steps are stored.
         digest = blake2b(payload, digest_size=8).hexdigest()
@@ -202,60 +188,6 @@ class RunLog:
             return last[0]
         raise Conflict("the log has moved on since it was read")
 
-    async def _payload(self, project: str, sealed: Sealed) -> bytes:
-        payload = b"[" + b",".join(sealed.encoded) + b"]"
-        limit = INLINE_LIMIT
-        if len(payload) <= limit:
-            return payload
-        while limit >= 128:
-            texts = [await self._shrink(project, text, limit) for text in sealed.encoded]
-            payload = b"[" + b",".join(texts) + b"]"
-            if len(payload) <= MESSAGE_LIMIT:
-                return payload
-            limit //= 8  # many middle-sized values: move smaller ones out too
-        raise Permanent(f"{len(payload)} bytes of steps do not fit into one message of the log")
-
-    async def _shrink(self, project: str, encoded: bytes, limit: int) -> bytes:
-        if len(encoded) <= limit:
-            return encoded
-        fields: dict[str, JsonValue] = json.loads(encoded)
-        moved = await self._move_out(project, fields, MOVABLE, limit)
-        for name, movable in MOVABLE_IN_ITEMS.items():
-            if isinstance(items := moved.get(name), list):
-                moved[name] = [
-                    await self._move_out(project, item, movable, limit)
-                    for item in items
-                    if isinstance(item, dict)
-                ]
-        return _dump(moved)
-
-    async def _move_out(
-        self, project: str, fields: Mapping[str, JsonValue], movable: frozenset[str], limit: int
-    ) -> dict[str, JsonValue]:
-        """The fields, with each movable one over `limit` bytes replaced by its reference."""
-        moved = dict(fields)
-        for name in movable & fields.keys():
-            text = _dump(fields[name])
-            if len(text) > limit:
-                moved[name] = (await self.bodies.put(project, text)).model_dump()
-        return moved
-
-    async def _decode(self, run: RunKey, data: bytes) -> list[Step]:
-        if b'"$body"' not in data:
-            return decode_steps(data)
-        return [decode_step(await self._inflate(run.project, raw)) for raw in json.loads(data)]
-
-    async def _inflate(self, project: str, value: JsonValue) -> JsonValue:
-        if (ref := reference_in(value)) is not None:
-            inflated: JsonValue = json.loads(await self.bodies.get(project, ref.sha256))
-            return inflated
-        match value:
-            case dict():
-                return {name: await self._inflate(project, item) for name, item in value.items()}
-            case list():
-                return [await self._inflate(project, item) for item in value]
-        return value
-
     async def _leader_last(self, subject: str) -> tuple[int, str | None] | None:
         """Sequence and message id of a subject's last message, asked of the stream's leader."""
         try:
@@ -272,7 +204,3 @@ class RunLog:
         except _Unanswered as error:
             raise Unavailable(f"the broker did not answer a read: {error}") from error
         return last[0] if last else 0
-
-
-def _dump(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -113,7 +113,7 @@ class Erasure:
     async def _deleted_at(self, run: RunKey, who: str) -> int:
         """Where in the stream the run's deletion is; 0 when the stream has forgotten it."""
         last = await self._reader.last(run)
-        if last is not None and "run-deleted" in last.kinds:
+        if last is not None and last.is_deleted:
             return last.sequence
         try:
             return await self._lifecycle.append_deletion(run, who)

@@ -30,6 +30,10 @@ class Last:
     sequence: int
     kinds: frozenset[str]
 
+    @property
+    def is_deleted(self) -> bool:
+        return "run-deleted" in self.kinds
+
 
 class LogReader:
     """Reads the logs of all runs. Every method raises Unavailable when the broker does not answer."""

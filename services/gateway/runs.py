@@ -22,7 +22,7 @@ from services.gateway.views import Cost, RunView, view_of
 from shared.database import Connection, Database
 from shared.errors import Unavailable
 from shared.run_log import RunKey
-from shared.run_state import RunState
+from shared.run_state import LogGap, RunState
 from shared.steps import AgentResponse, Step, decode_steps, encode_step
 
 log = structlog.get_logger(__name__)
@@ -69,6 +69,8 @@ class Runs:
             raise last
         cost = row.cost if isinstance(row, RunRow) else Cost()
         fold = await self.fold(run)
+        if fold.state.deleted:  # a moment ago
+            raise no_such_run(run.run_id)
         if fold.state.request is not None:
             return Found(run, await self.view(fold.state, cost), in_database=False)
         if isinstance(row, Unavailable):
@@ -98,6 +100,15 @@ class Runs:
 
     async def fold(self, run: RunKey) -> LogFold:
         """The log as it is now; without a request in it when the broker has nothing of the run."""
+        try:
+            return await self._folded(run)
+        except LogGap:
+            last = await self._reader.last(run)
+            if last is not None and last.is_deleted:  # it is being erased while it is read
+                raise no_such_run(run.run_id) from None
+            raise
+
+    async def _folded(self, run: RunKey) -> LogFold:
         state, position = RunState(), 0
         if (job := await self._reader.job(run)) is not None:
             state.apply(job)
@@ -189,8 +200,9 @@ class Runs:
 
 
 def _is_deleted(row: RunRow | Unavailable, last: Last | Unavailable | None) -> bool:
-    in_log = isinstance(last, Last) and "run-deleted" in last.kinds
-    return in_log or (isinstance(row, RunRow) and (row.is_deleted or row.is_leaving))
+    return (isinstance(last, Last) and last.is_deleted) or (
+        isinstance(row, RunRow) and (row.is_deleted or row.is_leaving)
+    )
 
 
 async def _attempt(reading: Awaitable[Result]) -> Result | Unavailable:

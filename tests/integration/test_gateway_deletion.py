@@ -4,13 +4,16 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from shared.bus import client_of, make_broker
+from services.gateway.log_reader import LogReader
+from shared.bus import RUNS, client_of, jetstream, make_broker
 from shared.database import Database
 from shared.run_log import RunKey, RunLog
 from shared.scrub import Scrubber
+from shared.steps import RunDeleted
 from tests.support.fake_runner import running_fake_runner
 from tests.support.gateway import Gateway, projecting, running_gateway
 from tests.support.proxy import proxied
+from tests.support.steps import make
 from tests.support.waiting import eventually
 
 PLACES = ("", "/steps", "/events", f"/bodies/{'0' * 64}")
@@ -140,3 +143,28 @@ async def test_many_deletions_at_once_are_all_erased(gateway: Gateway) -> None:
             assert (await gateway.http.delete(f"/api/runs/{run_id}")).status_code == 204
     for run_id in run_ids:
         assert await kinds_in_log(gateway, run_id) == ["run-deleted"]
+
+
+@pytest.mark.parametrize("is_half_done", [False, True])
+async def test_a_run_that_is_being_erased_while_it_is_read_is_gone(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, is_half_done: bool
+) -> None:
+    run_id = await finished(gateway)
+    log, key = RunLog(gateway.nats, Scrubber()), RunKey("default", run_id)
+    read = await log.read(key)
+    reading = LogReader.pages
+
+    async def disturbed(self: LogReader, run: RunKey) -> AsyncIterator[list[tuple[int, bytes]]]:
+        """Somebody deletes and erases the run after the reader has found it whole."""
+        deleted = make(RunDeleted, key, len(read.steps), who="another")
+        await log.append(key, log.seal([deleted]), read.sequence)
+        if is_half_done:
+            first = await anext(reading(self, key))
+            await jetstream(gateway.nats).delete_msg(RUNS, first[0][0])
+        else:
+            await log.purge(key)
+        async for page in reading(self, run):
+            yield page
+
+    monkeypatch.setattr(LogReader, "pages", disturbed)
+    assert (await gateway.http.get(f"/api/runs/{run_id}")).status_code == 404

@@ -22,7 +22,8 @@ from shared.bus import (
     stored_subject,
 )
 from shared.errors import Conflict, Permanent, Unavailable
-from shared.run_log import INLINE_LIMIT, RunKey, RunLog
+from shared.payload import INLINE_LIMIT
+from shared.run_log import RunKey, RunLog
 from shared.run_state import fold
 from shared.scrub import Scrubber
 from shared.steps import (
