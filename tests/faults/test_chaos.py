@@ -1,8 +1,6 @@
 """Clients work while processes die and stop at random; afterwards the history must be as if none had.
 
-CHAOS_SECONDS and CHAOS_SEED make a soak of it. CHAOS_KILL_BROKER=1 kills the broker too, which is otherwise
-only stopped: killed while deleted runs are purged, the server now and then forgets a job that is in hand.
-What the history must be is in `tests/support/history.py`.
+CHAOS_SECONDS and CHAOS_SEED make a soak of it. What the history must be is in `tests/support/history.py`.
 The seed decides who does what; when exactly it hits, the machine decides.
 """
 
@@ -34,7 +32,6 @@ from tests.support.waiting import eventually
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "10"))
 SEED = int(os.environ.get("CHAOS_SEED", "648"))
-KILLS_BROKER = os.environ.get("CHAOS_KILL_BROKER") == "1"
 CLIENTS = 8
 STORMS = 2
 RUNNERS = (RUNNER, "runner-2")
@@ -172,7 +169,7 @@ class Chaos:
         while monotonic() < until:
             await asyncio.sleep(self._random.uniform(0.1, 0.7))
             name = self._random.choices(self._targets, weights=[3, 3, 2, 1, 1, 1, 1])[0]
-            if self._random.random() < 0.6 and (KILLS_BROKER or name != BROKER):
+            if self._random.random() < 0.6:
                 await asyncio.to_thread(self._kill, name)
             else:
                 await self._stop(name, ZOMBIE_S if name in RUNNERS else self._random.choice([0.3, 1.0]))
