@@ -175,18 +175,24 @@ async def declare(js: JetStreamContext, settings: BusSettings) -> None:
             await js.update_stream(config)
         except NotFoundError:
             await js.add_stream(config)
-    await _declare_idempotency(js, settings.nats_replicas)
+    await _declare_idempotency(js, settings)
     for durable in durables(settings):
         await js.add_consumer(durable.stream, durable.config(settings.nats_replicas))
 
 
-async def _declare_idempotency(js: JetStreamContext, replicas: int) -> None:
+async def _declare_idempotency(js: JetStreamContext, settings: BusSettings) -> None:
+    """A key takes a tenth of the bytes of the smallest run: RUNS is full before its keys are."""
+    max_bytes = settings.runs_max_bytes // 8
     try:
-        await js.key_value(IDEMPOTENCY_BUCKET)
+        bucket = await js.key_value(IDEMPOTENCY_BUCKET)
     except (BucketNotFoundError, NotFoundError):
-        await js.create_key_value(
-            KeyValueConfig(bucket=IDEMPOTENCY_BUCKET, ttl=RETENTION_S, max_bytes=128 * MIB, replicas=replicas)
+        config = KeyValueConfig(
+            bucket=IDEMPOTENCY_BUCKET, ttl=RETENTION_S, max_bytes=max_bytes, replicas=settings.nats_replicas
         )
+        await js.create_key_value(config)
+    else:
+        config_now = (await bucket.status()).stream_info.config
+        await js.update_stream(config_now.evolve(max_bytes=max_bytes, num_replicas=settings.nats_replicas))
 
 
 class _Broker(NatsBroker):

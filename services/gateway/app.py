@@ -8,7 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from services.gateway import exception_handlers, openapi
 from services.gateway.boundary import Boundary
-from services.gateway.idempotency import HEADER
+from services.gateway.idempotency import HEADER, REPLAYED_HEADER
 from services.gateway.parts import assembled
 from services.gateway.routes import access, catalog, chat, chat_socket, events, runs, simple
 from services.gateway.settings import GatewaySettings
@@ -32,6 +32,7 @@ def make_app() -> FastAPI:
         title="AgentOps Studio",
         version=openapi.VERSION,
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
@@ -54,5 +55,5 @@ def _allow_pages(app: FastAPI, origins: tuple[str, ...]) -> None:
         allow_origins=list(origins),
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["Authorization", "X-API-Key", "Content-Type", "Last-Event-ID", HEADER],
-        expose_headers=["Location", "Retry-After", "Idempotent-Replayed"],
+        expose_headers=["Location", "Retry-After", REPLAYED_HEADER],
     )

@@ -12,12 +12,14 @@ from time import monotonic
 from typing import Final
 
 import structlog
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from services.gateway.event_buffer import Event, EventBuffer
 from services.gateway.hub import Hub
 from services.gateway.metrics import OVERFLOWS
 from services.gateway.problems import NOT_FOUND, Problem
 from services.gateway.runs import Found, Runs
+from services.gateway.views import RunView
 from shared.errors import Unavailable
 
 log = structlog.get_logger(__name__)
@@ -145,17 +147,17 @@ class EventFeed:
         return due
 
     async def _end(self) -> bytes:
-        view = self._found.view
-        deadline = monotonic() + PATIENCE_S
-        while not view.status.is_final:
-            if monotonic() > deadline:
-                raise Unavailable("the end of the run cannot be read")
-            try:
-                view = await self._runs.ended(self._found.run)
-            except Unavailable as error:
-                log.info("the end of a run is read again", run_id=view.run_id, error=str(error))
-                await asyncio.sleep(PAUSE_S)
+        view = self._found.view if self._found.view.status.is_final else await self._ended()
         return b"event: end\ndata: %s\n\n" % view.model_dump_json().encode()
+
+    @retry(
+        retry=retry_if_exception_type(Unavailable),
+        wait=wait_fixed(PAUSE_S),
+        stop=stop_after_delay(PATIENCE_S),
+        reraise=True,
+    )
+    async def _ended(self) -> RunView:
+        return await self._runs.ended(self._found.run)
 
 
 def _joined(events: list[Event]) -> list[bytes]:

@@ -11,18 +11,19 @@ from typing import Final
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
-from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.errors import APIError, KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 from pydantic import BaseModel
 
-from services.gateway.problems import KEY_REUSED, Problem, invalid
+from services.gateway.problems import KEY_REUSED, Problem, invalid, unavailable
 from shared.bus import IDEMPOTENCY_BUCKET, jetstream
 from shared.errors import Unavailable
+from shared.run_log import STREAM_FULL
 
 HEADER: Final = "Idempotency-Key"
+REPLAYED_HEADER: Final = "Idempotent-Replayed"
 VALID: Final = re.compile(r"[!-~]{1,255}")
 PATIENCE_S: Final = 2.0
-REREADS: Final = 20
 REREAD_PAUSE_S: Final = 0.05
 
 
@@ -52,6 +53,8 @@ class Idempotency:
             async with asyncio.timeout(PATIENCE_S):
                 known = await self._known_or_created(name, entry)
         except (NatsError, OSError, TimeoutError) as error:
+            if isinstance(error, APIError) and error.err_code in STREAM_FULL:
+                raise _no_room() from error
             raise Unavailable(
                 f"the broker took no idempotency key: {error or type(error).__name__}"
             ) from error
@@ -63,29 +66,31 @@ class Idempotency:
             )
         return known.run_id
 
-    async def use_once(self, name: str) -> bool:
-        """Whether nobody used this name before. Raises Unavailable."""
+    async def use_once(self, name: str, *, ttl_s: int) -> bool:
+        """Whether nobody used this name in the last `ttl_s` seconds. Raises Unavailable.
+
+        The broker forgets it by itself, so it takes no room from keys. No project begins with an underscore.
+        """
         try:
             async with asyncio.timeout(PATIENCE_S):
-                return await self._created(name, b"used")
+                return await self._created(f"_once.{name}", b"used", ttl_s)
         except (NatsError, OSError, TimeoutError) as error:
             raise Unavailable(f"the broker did not answer: {error or type(error).__name__}") from error
 
     async def _known_or_created(self, name: str, entry: Entry) -> Entry:
-        for _ in range(REREADS):
-            if await self._created(name, entry.model_dump_json().encode()):
-                return entry
+        """Within the caller's patience."""
+        while not await self._created(name, entry.model_dump_json().encode()):
             try:
                 value = (await (await self._open()).get(name)).value
                 return Entry.model_validate_json(value or b"")
             except KeyNotFoundError:
                 # Another request's entry is on its way to the replicas.
                 await asyncio.sleep(REREAD_PAUSE_S)
-        raise TimeoutError("another request with the same key is not done")
+        return entry
 
-    async def _created(self, name: str, value: bytes) -> bool:
+    async def _created(self, name: str, value: bytes, ttl_s: int | None = None) -> bool:
         try:
-            await (await self._open()).create(name, value)
+            await (await self._open()).create(name, value, msg_ttl=ttl_s)
         except (KeyWrongLastSequenceError, KeyNotFoundError):  # the latter: not readable yet
             return False
         return True
@@ -94,3 +99,11 @@ class Idempotency:
         if self._bucket is None:
             self._bucket = await self._js.key_value(IDEMPOTENCY_BUCKET)
         return self._bucket
+
+
+def _no_room() -> Problem:
+    return unavailable(
+        f"the broker keeps as many idempotency keys as it may; nothing was accepted: try again later, or "
+        f"without an {HEADER}",
+        retry_after_s=60,
+    )

@@ -1,16 +1,24 @@
-"""Reading a request's body within bounds of size and time."""
+"""Reading a request's body within bounds of size and time, each body's and those of all together."""
 
 import asyncio
-from typing import Final, TypeVar
+from typing import ClassVar, Final, Self, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from services.gateway.problems import REQUEST_TIMEOUT, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem
+from services.gateway.problems import (
+    REQUEST_TIMEOUT,
+    TOO_LARGE,
+    UNSUPPORTED_MEDIA_TYPE,
+    Problem,
+    unavailable,
+)
 from services.gateway.validation import invalid_body
 
 BODY_LIMIT: Final = 1024 * 1024
 BODY_TIMEOUT_S: Final = 30.0
+# Of all bodies that are on their way in at one time: a client may open as many connections as it likes.
+MOST_ARRIVING: Final = 64 * BODY_LIMIT
 # A client that is still sending does not read the answer: this much is taken in and thrown away first.
 DISCARD_LIMIT: Final = 32 * BODY_LIMIT
 DISCARD_TIMEOUT_S: Final = 5.0
@@ -45,18 +53,42 @@ async def read_body(request: Request) -> bytes:
         ) from None
 
 
+class _Arriving:
+    """A body on its way in, counted until the block ends."""
+
+    of_all: ClassVar[int] = 0
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def add(self, size: int) -> None:
+        """Raises Problem (503) when the bodies of all requests have become too large together."""
+        self.size += size
+        _Arriving.of_all += size
+        if _Arriving.of_all > MOST_ARRIVING:
+            raise unavailable(
+                "too many large bodies arrive at the same time; nothing was accepted: try again"
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _Arriving.of_all -= self.size
+
+
 async def _collect(request: Request) -> bytes:
     chunks: list[bytes] = []
-    size = 0
-    while True:
-        chunk, more = await _receive(request)
-        size += len(chunk)
-        if size > BODY_LIMIT:
-            await _discard(request, DISCARD_LIMIT)
-            raise _too_large()
-        chunks.append(chunk)
-        if not more:
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    with _Arriving() as body:
+        while True:
+            chunk, more = await _receive(request)
+            body.add(len(chunk))
+            if body.size > BODY_LIMIT:
+                await _discard(request, DISCARD_LIMIT)
+                raise _too_large()
+            chunks.append(chunk)
+            if not more:
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 async def _receive(request: Request) -> tuple[bytes, bool]:

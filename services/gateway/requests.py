@@ -1,5 +1,6 @@
 """What clients send. Strict: an unknown field or a value of the wrong type is an error, never a guess."""
 
+from math import isfinite
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
@@ -14,6 +15,21 @@ def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _finite(value: JsonValue) -> JsonValue:
+    """Python reads NaN and Infinity, and numbers too large to be finite; JSON has none of them."""
+    match value:
+        case float() if not isfinite(value):
+            raise ValueError("NaN and Infinity are no JSON; give a finite number or null")
+        case dict():
+            for item in value.values():
+                _finite(item)
+        case list():
+            for item in value:
+                _finite(item)
+    return value
+
+
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(_finite)]
 Names = Annotated[
     tuple[Name, ...],
     Field(max_length=128, fail_fast=True, json_schema_extra={"uniqueItems": True}),
@@ -60,9 +76,7 @@ class RunInput(Input):
     session_id: Name | None = Field(default=None, description="Runs of one session share a workspace.")
     user_id: Name = "default"
     group: Name | None = Field(default=None, description="A label to find runs by.")
-    metadata: dict[str, JsonValue] = Field(
-        default_factory=dict, description="Anything of yours, given back as it is."
-    )
+    metadata: Metadata = Field(default_factory=dict, description="Anything of yours, given back as it is.")
     max_rounds: int = Field(
         default=5, ge=1, le=100, description="Most answers of the model that ask for tools."
     )

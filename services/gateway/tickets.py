@@ -62,7 +62,8 @@ class Tickets:
             raise _refused("the ticket is not readable") from None
         if claims.expires < self._clock():
             raise _refused(f"the ticket is older than {LIFETIME_S} s")
-        if not await self._idempotency.use_once(f"ticket.{claims.nonce}"):
+        # Longer than any ticket lives, whichever gateway's clock is behind.
+        if not await self._idempotency.use_once(f"ticket.{claims.nonce}", ttl_s=2 * LIFETIME_S):
             raise _refused("the ticket was used before")
         return Principal(claims.project, claims.key_id, claims.key_name, claims.scopes)
 

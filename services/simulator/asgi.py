@@ -18,7 +18,7 @@ from services.simulator.metrics import REQUESTS, SECONDS
 class Observed:
     """Counts requests by the pattern of their route and gives each response a correlation id.
 
-    A request whose client left before the answer began counts as 499.
+    One without an answer, because the simulator itself failed, counts as 500.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -28,7 +28,7 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, status = perf_counter(), 499
+        started, status = perf_counter(), 500
 
         async def observe(message: Message) -> None:
             nonlocal status
@@ -40,9 +40,6 @@ class Observed:
 
         try:
             await self._app(scope, receive, observe)
-        except Exception:
-            status = 500
-            raise
         finally:
             route = _pattern(scope)
             REQUESTS.labels(route, status).inc()

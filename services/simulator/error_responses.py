@@ -3,6 +3,7 @@
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from services.simulator import errors
 
@@ -11,6 +12,7 @@ def install(app: FastAPI) -> None:
     """Let the app answer failures as the real API does."""
     app.add_exception_handler(errors.ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientDisconnect, _client_gone)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -27,6 +29,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         return await _api_error(request, errors.no_route())
     return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+
+
+async def _client_gone(request: Request, _: Exception) -> Response:
+    """The client left while it was still sending."""
+    return await _api_error(request, errors.client_gone())
 
 
 async def _unexpected(request: Request, _: Exception) -> Response:

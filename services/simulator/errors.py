@@ -86,6 +86,11 @@ def too_large(limit: int) -> ApiError:
     return _engine(413, f"Request body is larger than {limit} bytes.", "request_too_large", None)
 
 
+def not_json(content_type: str) -> ApiError:
+    message = f"The content type is {content_type[:MAX_ECHO]!r}; send application/json."
+    return _engine(415, message, "unsupported_media_type", None)
+
+
 def injected(status: int, retry_after: float | None) -> ApiError:
     """The error of a fault: the real body of that status, with Retry-After where one belongs."""
     wait = {} if retry_after is None else {"Retry_After": str(round(retry_after))}

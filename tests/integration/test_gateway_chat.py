@@ -259,7 +259,9 @@ async def test_pages_of_other_sites_may_not_open_a_socket(nats_url: str, databas
     allowed = {"GATEWAY_ALLOWED_ORIGINS": '["https://console.example"]'}
     async with running_gateway(nats_url, database_url, allowed) as gateway:
         key = {"X-API-Key": gateway.key}
-        assert await status_of_refusal(socket(gateway, **key, Origin="https://evil.example")) == 403
+        host = gateway.url.removeprefix("http://")
+        for origin in ("https://evil.example", "null", f"http://{host}@evil.example", "http://[::1", ""):
+            assert await status_of_refusal(socket(gateway, **key, Origin=origin)) == 403, origin
         for origin in ("https://console.example", gateway.url):
             async with socket(gateway, **key, Origin=origin):
                 pass

@@ -10,7 +10,8 @@ import pytest
 import uuid_utils
 from nats.js.api import StreamConfig
 
-from shared.bus import BusSettings, client_of, jetstream, make_broker, streams
+from services.gateway import limits
+from shared.bus import BODIES, BusSettings, client_of, jetstream, make_broker, streams
 from tests.support.fake_runner import announce, running_fake_runner
 from tests.support.gateway import Gateway, running_gateway
 from tests.support.proxy import proxied
@@ -123,7 +124,8 @@ async def test_an_unknown_run_is_not_there_whatever_its_id_looks_like(gateway: G
 
 async def test_a_bad_query_names_the_parameter(gateway: Gateway, subtests: pytest.Subtests) -> None:
     limits = ("limit=0", "limit=201", "limit=many")
-    for query in ("cursor=nonsense", *limits, "status=done", "statu=failed", "agent=%00"):
+    twice = ("agent=a&agent=b", "limit=5&limit=5")
+    for query in ("cursor=nonsense", *limits, *twice, "status=done", "statu=failed", "agent=%00"):
         with subtests.test(query=query):
             document = problem(await gateway.http.get(f"/api/runs?{query}"), 422, "invalid-request")
             assert document["errors"][0]["field"] == query.partition("=")[0]
@@ -232,6 +234,51 @@ async def test_a_full_stream_is_a_503_and_runs_are_taken_again_when_there_is_roo
     assert "full" in document["detail"]
     await js.update_stream(config)
     assert (await post(gateway)).status_code == 202
+
+
+async def test_full_storage_for_large_values_is_a_503_and_small_ones_are_taken(gateway: Gateway) -> None:
+    js = jetstream(gateway.nats)
+    config = (await js.stream_info(BODIES)).config
+    await js.update_stream(config.evolve(max_bytes=1024))
+    answer = await post(gateway, prompt="x" * 70_000)
+    problem(answer, 503, "unavailable")
+    assert int(answer.headers["retry-after"]) >= 1
+    assert (await post(gateway)).status_code == 202
+    await js.update_stream(config)
+    assert (await post(gateway, prompt="x" * 70_000)).status_code == 202
+
+
+async def test_bodies_that_arrive_together_are_bounded_and_make_room_when_their_clients_leave(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MOST_ARRIVING", 1_500_000)
+    host, _, port = gateway.url.removeprefix("http://").partition(":")
+    head = (
+        "POST /api/runs HTTP/1.1",
+        "Host: x",
+        f"X-API-Key: {gateway.key}",
+        "Content-Length: 999999",
+        "",
+        "",
+    )
+    writers = [(await asyncio.open_connection(host, int(port)))[1] for _ in range(2)]
+    for writer in writers:
+        writer.write("\r\n".join(head).encode() + b"x" * 700_000)
+        await writer.drain()
+
+    async def is_refused() -> bool:
+        answer = await post(gateway, prompt="x" * 200_000)
+        return answer.status_code == 503 and "large bodies" in answer.json()["detail"]
+
+    await eventually(is_refused)
+    assert (await post(gateway)).status_code == 202
+    for writer in writers:
+        writer.close()
+
+    async def is_taken() -> bool:
+        return (await post(gateway, prompt="x" * 200_000)).status_code == 202
+
+    await eventually(is_taken)
 
 
 async def test_a_client_that_leaves_while_it_sends_costs_nothing(gateway: Gateway) -> None:

@@ -11,12 +11,15 @@ from services.gateway.idempotency import Entry, Idempotency
 from services.gateway.key_ring import Principal
 from services.gateway.requests import RunInput
 from services.gateway.starter import Order
-from shared.bus import jetstream
+from shared.bus import IDEMPOTENCY_BUCKET, jetstream
 from shared.run_log import RunKey, RunLog
 from shared.scrub import Scrubber
 from tests.support.fake_runner import FakeRunner, announce, running_fake_runner
 from tests.support.gateway import Gateway, projecting, running_gateway
 from tests.support.proxy import proxied
+from tests.support.waiting import eventually
+
+BUCKET = f"KV_{IDEMPOTENCY_BUCKET}"
 
 
 @pytest.fixture
@@ -171,3 +174,37 @@ async def test_a_deleted_run_does_not_come_back_by_its_key(gateway: Gateway, run
     assert answer.status_code == 409
     assert "was deleted" in answer.json()["detail"]
     assert runner.played == 1
+
+
+async def stored_keys(gateway: Gateway) -> int:
+    return (await jetstream(gateway.nats).stream_info(BUCKET)).state.messages
+
+
+async def test_when_no_more_keys_fit_that_is_said_and_runs_without_a_key_are_taken(gateway: Gateway) -> None:
+    js = jetstream(gateway.nats)
+    config = (await js.stream_info(BUCKET)).config
+    await js.update_stream(config.evolve(max_bytes=1024))
+    answers = [await post(gateway, f"k{number}") for number in range(8)]
+    full = answers[-1]
+    assert (answers[0].status_code, full.status_code) == (202, 503)
+    assert "as many idempotency keys as it may" in full.json()["detail"]
+    assert int(full.headers["retry-after"]) == 60
+    assert (await post(gateway, "k0")).json() == answers[0].json()
+    assert (await gateway.http.post("/api/runs", json={"prompt": "hi"})).status_code == 202
+
+
+async def test_what_may_happen_once_is_forgotten_in_time_and_takes_no_room_from_keys(
+    gateway: Gateway,
+) -> None:
+    once = Idempotency(gateway.nats)
+    await post(gateway, "k1")
+    assert await once.use_once("a", ttl_s=1)
+    assert not await once.use_once("a", ttl_s=1)
+    assert await stored_keys(gateway) == 2
+
+    async def is_forgotten() -> bool:
+        return await stored_keys(gateway) == 1
+
+    await eventually(is_forgotten)
+    assert await once.use_once("a", ttl_s=1)
+    assert (await post(gateway, "k1")).headers["idempotent-replayed"] == "true"

@@ -8,7 +8,8 @@ from time import monotonic
 import pytest
 import uuid_utils
 
-from shared.run_log import INLINE_LIMIT, RunKey, RunLog
+from shared.payload import INLINE_LIMIT
+from shared.run_log import RunKey, RunLog
 from shared.scrub import Scrubber
 from shared.steps import CancelRequested, RunFinished, RunRequested
 from tests.support.fake_runner import Batches, FakeRunner, hold, running_fake_runner
@@ -155,7 +156,7 @@ async def test_lists_are_filtered_and_paged_newest_first(gateway: Gateway, runne
     assert await prompts("&group=even") == ["p6", "p4", "p2", "p0"]
     assert await prompts("&status=failed") == ["fail 3"]
     assert await prompts("&status=failed&group=even") == []
-    assert await prompts("&agent=assistant&user_id=default&model=mistral-large-latest&limit=200") != []
+    assert await prompts("&agent=assistant&user_id=default&model=mistral-large-latest") != []
     assert await prompts("&session_id=nobody") == []
 
 

@@ -7,15 +7,15 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.gateway import examples
-from services.gateway.answers import OnlyKnown, json_answer
+from services.gateway.answers import json_answer
 from services.gateway.auth import Caller
-from services.gateway.openapi import answers, gives
+from services.gateway.openapi.describe import gives, operation_id, refuses
 from services.gateway.parts import parts_of
+from services.gateway.routes.parameters import OnlyKnown
 from services.gateway.tickets import LIFETIME_S
 from services.gateway.views import View
 
-router: Final = APIRouter(tags=["access"], dependencies=[OnlyKnown])
+router: Final = APIRouter(tags=["access"], dependencies=[OnlyKnown], generate_unique_id_function=operation_id)
 
 
 class Ticket(View):
@@ -28,7 +28,7 @@ class Ticket(View):
     status_code=201,
     summary="Get a ticket for the chat's WebSocket",
     response_model=Ticket,
-    responses={**answers(), **gives(examples.TICKET, status=201)},
+    responses={**refuses("read-only-key"), **gives("ticket", status=201)},
 )
 async def issue_ticket(request: Request, caller: Caller) -> Response:
     """Good for one connection within 30 seconds, with what the caller's key allows."""

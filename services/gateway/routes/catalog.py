@@ -6,15 +6,17 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.gateway import examples
-from services.gateway.answers import OnlyKnown, json_answer
+from services.gateway.answers import json_answer
 from services.gateway.auth import Caller
-from services.gateway.openapi import answers, gives
+from services.gateway.openapi.describe import gives, operation_id, refuses
 from services.gateway.parts import parts_of
+from services.gateway.routes.parameters import OnlyKnown
 from services.gateway.views import View
 from shared.catalog import Tool
 
-router: Final = APIRouter(tags=["catalog"], dependencies=[OnlyKnown])
+router: Final = APIRouter(
+    tags=["catalog"], dependencies=[OnlyKnown], generate_unique_id_function=operation_id
+)
 
 
 class ToolList(View):
@@ -33,7 +35,7 @@ class ModelList(View):
     "/api/tools",
     summary="List tools",
     response_model=ToolList,
-    responses={**answers(), **gives(examples.TOOL_LIST)},
+    responses={**refuses("no-runner"), **gives("tools")},
 )
 async def list_tools(request: Request, caller: Caller) -> Response:
     """The tools that the runners announce; 503 while no runner has."""
@@ -44,7 +46,7 @@ async def list_tools(request: Request, caller: Caller) -> Response:
     "/api/models",
     summary="List models",
     response_model=ModelList,
-    responses={**answers(), **gives(examples.MODEL_LIST)},
+    responses={**refuses("broker-away"), **gives("models")},
 )
 async def list_models(request: Request, caller: Caller) -> Response:
     """The models of the provider that the runners call, and the one that a run gets when it names none."""

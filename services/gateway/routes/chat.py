@@ -7,20 +7,32 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.gateway import examples
-from services.gateway.answers import IdempotencyKey, OnlyKnown, json_answer
+from services.gateway.answers import json_answer, replay_headers
 from services.gateway.auth import Caller
+from services.gateway.idempotency import REPLAYED_HEADER
 from services.gateway.limits import read_model
-from services.gateway.openapi import answers, gives, takes
+from services.gateway.openapi.describe import gives, operation_id, refuses, takes
 from services.gateway.parts import Parts, parts_of
-from services.gateway.problems import KEY_REUSED, RUN_FAILED, RUN_UNFINISHED, Problem
+from services.gateway.problems import RUN_FAILED, RUN_UNFINISHED, Problem
 from services.gateway.requests import ChatInput
+from services.gateway.routes.parameters import IdempotencyKey, OnlyKnown
 from services.gateway.starter import Order
 from services.gateway.views import RunView, View, why_not_completed
 from shared.run_log import RunKey
 from shared.steps import RunStatus
 
-router: Final = APIRouter(tags=["chat"], dependencies=[OnlyKnown])
+router: Final = APIRouter(tags=["chat"], dependencies=[OnlyKnown], generate_unique_id_function=operation_id)
 ANSWER_S: Final = 300.0
+# What can go wrong when a run is started and its answer is waited for.
+REFUSALS: Final = (
+    "read-only-key",
+    "key-reused",
+    "bad-idempotency-key",
+    "run-failed",
+    "not-confirmed",
+    "no-runner",
+    "run-unfinished",
+)
 
 
 class ChatAnswer(View):
@@ -33,10 +45,10 @@ class ChatAnswer(View):
     summary="Ask and wait for the answer",
     response_model=ChatAnswer,
     responses={
-        **answers(KEY_REUSED, RUN_FAILED, RUN_UNFINISHED, body=True),
-        **gives(examples.CHAT_ANSWER, description="The run completed."),
+        **refuses("blank-message", *REFUSALS, body=True),
+        **gives("chat-answer", description="The run completed.", headers=(REPLAYED_HEADER,)),
     },
-    openapi_extra=takes(ChatInput, {"message": examples.PROMPT}),
+    openapi_extra=takes(ChatInput, examples.CHAT_INPUT),
 )
 async def chat(request: Request, caller: Caller, idempotency_key: IdempotencyKey = None) -> Response:
     """Starts a run of the assistant and waits for its end, at most 300 s. Each message stands for itself;
@@ -47,7 +59,7 @@ async def chat(request: Request, caller: Caller, idempotency_key: IdempotencyKey
     view, is_replay = await parts.waiter.start_and_wait(order, ANSWER_S)
     request.scope["run_id"] = view.run_id
     answer = ChatAnswer(response=await answer_of(parts, caller.project, view), run_id=view.run_id)
-    return json_answer(answer, headers={"Idempotent-Replayed": "true"} if is_replay else None)
+    return json_answer(answer, headers=replay_headers(is_replay))
 
 
 async def answer_of(parts: Parts, project: str, view: RunView) -> str:

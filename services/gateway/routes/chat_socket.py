@@ -1,7 +1,6 @@
 """Who may open a chat's WebSocket: by key, or by ticket where a page cannot send one."""
 
 from typing import Final
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -42,6 +41,7 @@ async def chat_socket(socket: WebSocket) -> None:
 
 async def _refuse(socket: WebSocket, problem: Problem) -> None:
     REJECTED.labels(problem.kind.name).inc()
+    socket.scope["problem"] = problem
     await socket.send_denial_response(problem.response())
 
 
@@ -59,6 +59,6 @@ async def _admitted(socket: WebSocket, parts: Parts) -> Principal:
 def _require_origin(socket: WebSocket, allowed: tuple[str, ...]) -> None:
     """Browsers say from which site a page comes, and let any page try; programs say nothing."""
     origin = socket.headers.get("origin")
-    if origin is None or origin in allowed or urlsplit(origin).netloc == socket.headers.get("host"):
+    if origin is None or origin in allowed or origin.partition("://")[2] == socket.headers.get("host"):
         return
     raise Problem(FORBIDDEN, f"pages of {origin[:100]!r} may not open this socket")

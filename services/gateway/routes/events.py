@@ -1,21 +1,21 @@
 """Following a run live, as server-sent events."""
 
-from typing import Annotated, Final
+from typing import Final
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from services.gateway import examples
-from services.gateway.answers import OnlyKnown, RunIdPath, run_key
 from services.gateway.auth import Caller
 from services.gateway.event_feed import EventFeed
 from services.gateway.event_response import EventResponse
-from services.gateway.openapi import answers
+from services.gateway.openapi.describe import gives, operation_id, references, refuses
 from services.gateway.parts import parts_of
-from services.gateway.problems import NOT_FOUND
+from services.gateway.routes.parameters import After, LastEventId, OnlyKnown, RunIdPath, run_key
 
-router: Final = APIRouter(prefix="/api/runs", tags=["runs"], dependencies=[OnlyKnown])
+router: Final = APIRouter(
+    prefix="/api/runs", tags=["runs"], dependencies=[OnlyKnown], generate_unique_id_function=operation_id
+)
 EVENT: Final = {
     "type": "object",
     "required": ["event", "data"],
@@ -32,24 +32,20 @@ EVENT: Final = {
     summary="Follow a run",
     response_class=Response,
     responses={
-        **answers(NOT_FOUND),
-        200: {
-            "description": "Server-sent events until the run has ended.",
-            "content": {"text/event-stream": {"itemSchema": EVENT, "example": examples.EVENTS}},
-        },
+        **refuses("no-such-run", "bad-after", "bad-event-id", "too-many-streams", "broker-away"),
+        **gives(
+            "events",
+            description="Server-sent events until the run has ended.",
+            content={"text/event-stream": {"itemSchema": EVENT, "examples": references("events")}},
+        ),
     },
 )
 async def follow_run(
     request: Request,
     caller: Caller,
     run_id: RunIdPath,
-    after: Annotated[int, Query(ge=-1, le=10**9, description="As Last-Event-ID.")] = -1,
-    last_event_id: Annotated[
-        str | None,
-        Header(
-            alias="Last-Event-ID", pattern="^[0-9]{1,9}$", description="The id of the last step that arrived."
-        ),
-    ] = None,
+    after: After = -1,
+    last_event_id: LastEventId = None,
 ) -> Response:
     """Every step once and in order (`step`, its id is the seq), between them what is not stored (`delta`:
     pieces of the answer, waits before retries), at last `end` with the run as `POST /api/runs?wait=` has it.
@@ -60,13 +56,9 @@ async def follow_run(
     default). The stream ends when the API key is revoked or expires.
     """
     parts = parts_of(request)
-    place = parts.streams.reserve("events")
-    try:
-        found = await parts.runs.find(run_key(caller, run_id))
-    except BaseException:
-        place.release()
-        raise
+    found = await parts.runs.find(run_key(caller, run_id))
     start = after if last_event_id is None else int(last_event_id)
     feed = EventFeed(parts.hub, parts.runs, found, start, lambda: parts.key_ring.renew(caller))
     request.scope["is_stream"] = True
-    return EventResponse(feed.frames(), feed.buffer, place)
+    # Nothing waits from here to the response, which gives the place back.
+    return EventResponse(feed.frames(), feed.buffer, parts.streams.reserve("events"))

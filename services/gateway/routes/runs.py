@@ -3,36 +3,39 @@
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, JsonValue
 from starlette.requests import Request
 from starlette.responses import Response
 
 from services.gateway import examples
-from services.gateway.answers import (
-    JSON,
+from services.gateway.answers import JSON, json_answer, replay_headers
+from services.gateway.auth import Caller
+from services.gateway.cursor import decode_cursor, encode_cursor
+from services.gateway.idempotency import REPLAYED_HEADER
+from services.gateway.key_ring import Principal
+from services.gateway.limits import read_model
+from services.gateway.openapi.describe import gives, operation_id, refuses, takes
+from services.gateway.parts import parts_of
+from services.gateway.reads import RunFilter
+from services.gateway.requests import CancelInput, RunInput
+from services.gateway.routes.parameters import (
+    After,
+    BodyPath,
     IdempotencyKey,
     OnlyKnown,
     RunIdPath,
     Wait,
-    json_answer,
     run_key,
 )
-from services.gateway.auth import Caller
-from services.gateway.cursor import decode_cursor, encode_cursor
-from services.gateway.key_ring import Principal
-from services.gateway.limits import read_model
-from services.gateway.openapi import answers, gives, takes
-from services.gateway.parts import parts_of
-from services.gateway.problems import KEY_REUSED, NOT_FOUND, RUN_ACTIVE, RUN_FINISHED
-from services.gateway.reads import RunFilter
-from services.gateway.requests import CancelInput, RunInput
 from services.gateway.starter import Order
 from services.gateway.step_pages import page_of, with_steps
 from services.gateway.views import Accepted, RunDetail, RunList, RunView, StepList
 from shared.steps import RunStatus
 
-router: Final = APIRouter(prefix="/api/runs", tags=["runs"], dependencies=[OnlyKnown])
-REPLAYED: Final = {"Idempotent-Replayed": "true"}
+router: Final = APIRouter(
+    prefix="/api/runs", tags=["runs"], dependencies=[OnlyKnown], generate_unique_id_function=operation_id
+)
+STARTED_HEADERS: Final = ("Location", REPLAYED_HEADER)
 FIRST_STEPS: Final = 1000
 Label = Annotated[str | None, Field(max_length=200, pattern=r"^[^\x00]*$")]
 
@@ -40,15 +43,20 @@ Label = Annotated[str | None, Field(max_length=200, pattern=r"^[^\x00]*$")]
 class RunQuery(BaseModel):
     """Which runs, and how many of them."""
 
-    status: RunStatus | None = None
-    agent: Label = None
-    model: Label = None
-    session_id: Label = None
-    user_id: Label = None
-    group: Label = None
-    limit: int = Field(default=50, ge=1, le=200)
+    status: RunStatus | None = Field(
+        default=None, description="Only runs that are so now.", examples=["failed"]
+    )
+    agent: Label = Field(default=None, description="Only runs of this agent.", examples=["assistant"])
+    model: Label = Field(default=None, description="Only runs with this model.", examples=[examples.MODEL])
+    session_id: Label = Field(default=None, description="Only runs of this session.", examples=["session-7"])
+    user_id: Label = Field(default=None, description="Only runs for this user.", examples=["user-42"])
+    group: Label = Field(default=None, description="Only runs with this label.", examples=["nightly"])
+    limit: int = Field(default=50, ge=1, le=200, description="Most runs of the page.", examples=[20])
     cursor: str | None = Field(
-        default=None, max_length=100, description="The next_cursor of the page before."
+        default=None,
+        max_length=100,
+        description="The next_cursor of the page before; none for the first.",
+        examples=[encode_cursor(examples.RUN_ID)],
     )
 
     @property
@@ -62,20 +70,32 @@ class RunQuery(BaseModel):
     status_code=202,
     summary="Start a run",
     responses={
-        **answers(KEY_REUSED, body=True),
-        200: {
-            "model": RunView,
-            "description": "With `wait`: the run has finished.",
-            "content": {JSON: {"example": examples.RUN}},
-        },
-        202: {
-            "model": Accepted | RunView,
-            "description": "The run is on the broker's disk. With `wait`: it goes on.",
-            "headers": {"Location": {"schema": {"type": "string"}, "description": "Where the run is."}},
-            "content": {JSON: {"example": examples.ACCEPTED}},
-        },
+        **refuses(
+            "read-only-key",
+            "key-reused",
+            "hot-parameter",
+            "unknown-tool",
+            "bad-idempotency-key",
+            "not-confirmed",
+            "no-runner",
+            body=True,
+        ),
+        **gives(
+            "finished-run",
+            description="With `wait`: the run has finished.",
+            headers=STARTED_HEADERS,
+            model=RunView,
+        ),
+        **gives(
+            "accepted",
+            "running-run",
+            status=202,
+            description="The run is on the broker's disk. With `wait`: it goes on.",
+            headers=STARTED_HEADERS,
+            model=Accepted | RunView,
+        ),
     },
-    openapi_extra=takes(RunInput, {"prompt": examples.PROMPT}),
+    openapi_extra=takes(RunInput, examples.RUN_INPUT),
 )
 async def start_run(
     request: Request, caller: Caller, wait: Wait = None, idempotency_key: IdempotencyKey = None
@@ -103,7 +123,10 @@ async def start_run(
 
 
 @router.get(
-    "", summary="List runs", response_model=RunList, responses={**answers(), **gives(examples.RUN_LIST)}
+    "",
+    summary="List runs",
+    response_model=RunList,
+    responses={**refuses("large-limit", "bad-cursor", "database-away"), **gives("run-list")},
 )
 async def list_runs(request: Request, caller: Caller, query: Annotated[RunQuery, Query()]) -> Response:
     """Newest first. A run shows up here moments after it was accepted; by its id it is there at once."""
@@ -118,7 +141,7 @@ async def list_runs(request: Request, caller: Caller, query: Annotated[RunQuery,
     "/{run_id}",
     summary="A run with its steps",
     response_model=RunDetail,
-    responses={**answers(NOT_FOUND), **gives(examples.RUN_DETAIL)},
+    responses={**refuses("no-such-run", "broker-away"), **gives("run-with-steps")},
 )
 async def get_run(request: Request, caller: Caller, run_id: RunIdPath) -> Response:
     """The run and its first 1,000 steps; `next_after` says where to go on with the steps."""
@@ -134,14 +157,14 @@ async def get_run(request: Request, caller: Caller, run_id: RunIdPath) -> Respon
     "/{run_id}/steps",
     summary="A run's steps",
     response_model=StepList,
-    responses={**answers(NOT_FOUND), **gives(examples.STEP_LIST)},
+    responses={**refuses("no-such-run", "bad-after", "broker-away"), **gives("step-list")},
 )
 async def list_steps(
     request: Request,
     caller: Caller,
     run_id: RunIdPath,
-    after: Annotated[int, Query(ge=-1, le=2**31 - 1, description="Only steps behind this seq.")] = -1,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    after: After = -1,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Most steps of the page.", examples=[500])] = 200,
 ) -> Response:
     """In order. Values over 64 KiB are put back in place while a page stays small (256 KiB each, 1 MiB in
     all); a larger one stands as `{"$body": sha256, "bytes": size}`."""
@@ -155,9 +178,13 @@ async def list_steps(
 @router.get(
     "/{run_id}/bodies/{sha256}",
     summary="A large value of a run",
-    responses={**answers(NOT_FOUND), **gives("a long text …", description="The value's JSON text.")},
+    response_model=JsonValue,
+    responses={
+        **refuses("no-such-run", "no-such-body", "broker-away"),
+        **gives("large-value", description="The value's JSON text."),
+    },
 )
-async def get_body(request: Request, caller: Caller, run_id: RunIdPath, sha256: str) -> Response:
+async def get_body(request: Request, caller: Caller, run_id: RunIdPath, sha256: BodyPath) -> Response:
     """What stands in a step as `{"$body": sha256, "bytes": size}`."""
     parts = parts_of(request)
     found = await parts.runs.find(run_key(caller, run_id))
@@ -170,12 +197,10 @@ async def get_body(request: Request, caller: Caller, run_id: RunIdPath, sha256: 
     summary="Cancel a run",
     response_model=Accepted,
     responses={
-        **answers(NOT_FOUND, RUN_FINISHED, body=True),
-        **gives(
-            {**examples.ACCEPTED, "status": "running"}, status=202, description="The run was asked to stop."
-        ),
+        **refuses("read-only-key", "no-such-run", "run-finished", "unknown-field", "broker-away", body=True),
+        **gives("asked-to-stop", status=202, description="The run was asked to stop."),
     },
-    openapi_extra=takes(CancelInput, {"why": "asked the wrong question"}, required=False),
+    openapi_extra=takes(CancelInput, examples.CANCEL_INPUT, required=False),
 )
 async def cancel_run(request: Request, caller: Caller, run_id: RunIdPath) -> Response:
     """Asks the runner to stop; the run ends as `cancelled` within moments. To ask twice changes nothing."""
@@ -190,7 +215,7 @@ async def cancel_run(request: Request, caller: Caller, run_id: RunIdPath) -> Res
     status_code=204,
     summary="Delete a run",
     responses={
-        **answers(NOT_FOUND, RUN_ACTIVE),
+        **refuses("read-only-key", "no-such-run", "run-active", "database-away"),
         202: {"description": "The run is gone for every reader; its content is being erased."},
     },
 )
@@ -201,7 +226,7 @@ async def delete_run(request: Request, caller: Caller, run_id: RunIdPath) -> Res
 
 
 def _headers(run_id: str, is_replay: bool) -> dict[str, str]:
-    return {"Location": f"/api/runs/{run_id}", **(REPLAYED if is_replay else {})}
+    return {"Location": f"/api/runs/{run_id}", **replay_headers(is_replay)}
 
 
 def _who(caller: Principal) -> str:

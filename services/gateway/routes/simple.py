@@ -7,15 +7,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from services.gateway import examples
-from services.gateway.answers import IdempotencyKey, OnlyKnown, RunIdPath, json_answer, run_key
+from services.gateway.answers import JSON, json_answer, replay_headers
 from services.gateway.auth import Caller
+from services.gateway.idempotency import REPLAYED_HEADER
 from services.gateway.limits import read_model
-from services.gateway.openapi import answers, gives, takes
+from services.gateway.openapi.describe import gives, operation_id, refuses, takes
 from services.gateway.parts import parts_of
-from services.gateway.problems import KEY_REUSED, NOT_FOUND, RUN_FAILED, RUN_UNFINISHED
 from services.gateway.reads import RunFilter
 from services.gateway.requests import PromptInput
-from services.gateway.routes.chat import ANSWER_S, answer_of
+from services.gateway.routes.chat import ANSWER_S, REFUSALS, answer_of
+from services.gateway.routes.parameters import IdempotencyKey, OnlyKnown, RunIdPath, run_key
 from services.gateway.simple_views import SimpleRun, SimpleRunDetail, simple_detail, simple_run
 from services.gateway.starter import Order
 from services.gateway.step_pages import page_of
@@ -23,7 +24,7 @@ from services.gateway.views import View
 from shared.run_log import RunKey
 from shared.steps import decode_steps
 
-router: Final = APIRouter(tags=["simple"], dependencies=[OnlyKnown])
+router: Final = APIRouter(tags=["simple"], dependencies=[OnlyKnown], generate_unique_id_function=operation_id)
 MOST_STEPS: Final = 1000
 
 
@@ -41,10 +42,10 @@ class SimpleAnswer(View):
     summary="Run a prompt and wait",
     response_model=SimpleAnswer,
     responses={
-        **answers(KEY_REUSED, RUN_FAILED, RUN_UNFINISHED, body=True),
-        **gives(examples.SIMPLE_ANSWER, description="The run completed."),
+        **refuses("mistyped-field", *REFUSALS, body=True),
+        **gives("simple-answer", description="The run completed.", headers=(REPLAYED_HEADER,)),
     },
-    openapi_extra=takes(PromptInput, {"prompt": examples.PROMPT}),
+    openapi_extra=takes(PromptInput, examples.PROMPT_INPUT),
 )
 async def run_prompt(request: Request, caller: Caller, idempotency_key: IdempotencyKey = None) -> Response:
     """As `POST /api/chat`, with what it took. Waits up to 2 s more for the last charge."""
@@ -62,23 +63,25 @@ async def run_prompt(request: Request, caller: Caller, idempotency_key: Idempote
         total_tokens=view.total_tokens,
         total_cost=float(cost.usd) if is_whole and cost.usd is not None else None,
     )
-    return json_answer(answer, headers={"Idempotent-Replayed": "true"} if is_replay else None)
+    return json_answer(answer, headers=replay_headers(is_replay))
 
 
 @router.get(
     "/runs",
     summary="The newest runs",
     response_model=list[SimpleRun],
-    responses={**answers(), **gives([examples.SIMPLE_RUN])},
+    responses={**refuses("large-limit", "database-away"), **gives("simple-runs")},
 )
-async def list_runs(
-    request: Request, caller: Caller, limit: Annotated[int, Query(ge=1, le=200)] = 50
+async def list_simple_runs(
+    request: Request,
+    caller: Caller,
+    limit: Annotated[int, Query(ge=1, le=200, description="Most runs of the answer.", examples=[20])] = 50,
 ) -> Response:
     """Newest first. Filters and further pages: `GET /api/runs`."""
     views = await parts_of(request).runs.newest(caller.project, RunFilter(), None, limit)
     return Response(
         b"[" + b",".join(simple_run(view).model_dump_json().encode() for view in views) + b"]",
-        media_type="application/json",
+        media_type=JSON,
     )
 
 
@@ -86,9 +89,9 @@ async def list_runs(
     "/runs/{run_id}",
     summary="A run as conversation",
     response_model=SimpleRunDetail,
-    responses={**answers(NOT_FOUND), **gives(examples.SIMPLE_DETAIL)},
+    responses={**refuses("no-such-run", "broker-away"), **gives("simple-run")},
 )
-async def get_run(request: Request, caller: Caller, run_id: RunIdPath) -> Response:
+async def get_simple_run(request: Request, caller: Caller, run_id: RunIdPath) -> Response:
     """Its messages and tool calls, of the first 1,000 steps."""
     parts = parts_of(request)
     found = await parts.runs.find(run_key(caller, run_id))

@@ -4,6 +4,7 @@ In: the types the kinds of questions share. Out: the questions themselves (one f
 through the steps (`agenda`).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -34,7 +35,7 @@ class PlannedCall:
     saying: str
 
 
-class Step:
+class Step(ABC):
     """One tool call of a task."""
 
     @property
@@ -47,9 +48,9 @@ class Step:
         """Whether a weak model may get this one wrong."""
         return False
 
+    @abstractmethod
     def call(self, results: Mapping[int, str]) -> PlannedCall:
         """The call, given the tool's answers to the steps it needs."""
-        raise NotImplementedError
 
     def read(self, result: str) -> Outcome:
         """What a tool's answer to this step means."""

@@ -27,7 +27,7 @@ async def list_faults(state: CurrentState) -> dict[str, Any]:
 async def add_fault(request: Request, state: CurrentState) -> dict[str, Any]:
     """Let the next requests fail: `{"fault": "429 2s x3", "model": "mistral-small-latest"}`."""
     try:
-        body = FaultBody.model_validate_json(await read_body(request, MAX_BODY))
+        body = FaultBody.model_validate_json(await _read_json(request))
         fault = parse_fault(body.fault)
         if body.model is not None and find_model(body.model) is None:
             raise errors.invalid_model(body.model)
@@ -62,11 +62,19 @@ async def get_latency(state: CurrentState) -> dict[str, float]:
 async def set_latency(request: Request, state: CurrentState) -> dict[str, float]:
     """Scale every wait from now on: `{"scale": 0}` answers at once."""
     try:
-        body = LatencyBody.model_validate_json(await read_body(request, MAX_BODY))
+        body = LatencyBody.model_validate_json(await _read_json(request))
     except ValidationError as error:
         raise errors.from_validation(error) from error
     state.latency.scale = body.scale
     return {"scale": body.scale}
+
+
+async def _read_json(request: Request) -> bytes:
+    """Raises 415 unless the body says that it is JSON: a page of any site could send another."""
+    content_type = request.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise errors.not_json(content_type)
+    return await read_body(request, MAX_BODY)
 
 
 def _shown(standing: Standing) -> dict[str, Any]:

@@ -53,6 +53,14 @@ def test_a_parameter_out_of_range_is_named(parameters: dict[str, float], field: 
     assert field_of(parameters=parameters)[0] == field
 
 
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999"])
+@pytest.mark.parametrize("place", ['{"a": %s}', '{"a": [1, {"b": %s}]}'])
+def test_numbers_that_json_does_not_have_are_refused_wherever_they_stand(number: str, place: str) -> None:
+    problem = refused(b'{"prompt": "hi", "metadata": %s}' % (place % number).encode())
+    assert problem.errors[0].field == "metadata"
+    assert "give a finite number or null" in problem.errors[0].message
+
+
 @pytest.mark.parametrize("temperature", [0, 0.0, 1.5])
 def test_the_ends_of_a_range_belong_to_it(temperature: float) -> None:
     data = to_json({"prompt": "hi", "parameters": {"temperature": temperature, "top_p": 1}})

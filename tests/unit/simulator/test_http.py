@@ -189,6 +189,28 @@ async def test_a_wrong_fault_is_refused(
     assert (await client.post("/admin/faults", json=fault)).status_code == status
 
 
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "text/json"])
+async def test_what_a_page_of_another_site_could_send_switches_nothing(
+    client: httpx.AsyncClient, kind: str
+) -> None:
+    headers = {"Content-Type": kind} if kind else {}
+    for method, path, body in (
+        ("POST", "/admin/faults", b'{"fault": "500"}'),
+        ("PUT", "/admin/latency", b'{"scale": 9}'),
+    ):
+        answer = await client.request(method, path, content=body, headers=headers)
+        assert answer.status_code == 415
+        assert "send application/json" in answer.json()["message"]
+    assert (await client.get("/admin/faults")).json() == {"items": []}
+    assert (await client.get("/admin/latency")).json() == {"scale": 0.0}
+
+
+async def test_a_charset_beside_the_type_does_no_harm(client: httpx.AsyncClient) -> None:
+    headers = {"Content-Type": "Application/JSON; charset=utf-8"}
+    answer = await client.post("/admin/faults", content=b'{"fault": "500"}', headers=headers)
+    assert answer.status_code == 201
+
+
 async def test_a_fault_hits_embeddings_too(client: httpx.AsyncClient) -> None:
     await client.post("/admin/faults", json={"fault": "429 x1"})
     wanted = {"model": "mistral-embed", "input": "hello"}
@@ -240,6 +262,39 @@ async def test_a_wait_ends_when_the_caller_hangs_up() -> None:
     with pytest.raises(ApiError) as caught:
         await asyncio.wait_for(pause(request, 60), 5)
     assert caught.value.status == 499
+
+
+async def test_a_caller_who_leaves_while_sending_is_counted_as_gone(client: httpx.AsyncClient) -> None:
+    app = make_app(Settings(simulator_latency_scale=0))
+    messages = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"authorization", b"Bearer key"), (b"content-type", b"application/json")]
+    await app(
+        {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": "POST",
+            "scheme": "http",
+            "path": CHAT,
+            "raw_path": CHAT.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": headers,
+        },
+        receive,
+        send,
+    )
+    assert sent[0]["status"] == 499
+    counted = (await client.get("/metrics")).text
+    assert f'route="{CHAT}",status="499"' in counted
 
 
 async def test_a_slow_answer_takes_its_time(client: httpx.AsyncClient) -> None:

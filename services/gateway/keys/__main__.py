@@ -9,23 +9,16 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from pydantic import Field, SecretStr, TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from services.gateway import store
-from services.gateway.credentials import Credential, MalformedKey, mint, parse
-from services.gateway.key_ring import principal_of
-from services.gateway.problems import Problem
-from services.gateway.store import KeyRow
+from services.gateway.credentials import Credential
+from services.gateway.keys import Keys
 from shared.database import Database
 from shared.errors import StudioError
 from shared.steps import Project
-
-SCOPES: Final = frozenset({"read", "write"})
 
 
 class KeySettings(BaseSettings):
@@ -33,44 +26,6 @@ class KeySettings(BaseSettings):
 
     database_url: str = Field(description="postgresql://user:password@host:port/database")
     api_key_pepper: SecretStr = Field(min_length=16)
-
-
-class Keys:
-    """Makes keys in the database."""
-
-    def __init__(self, database: Database, pepper: str) -> None:
-        self._database = database
-        self._pepper = pepper
-
-    async def make(self, project: str, name: str) -> Credential:
-        """A new key of the project, which is created if need be. Raises Unavailable."""
-        credential = mint()
-        row = KeyRow(
-            id=credential.id,
-            project=project,
-            name=name,
-            digest=credential.digest(self._pepper),
-            scopes=SCOPES,
-            expires_at=None,
-            revoked_at=None,
-        )
-        async with self._database.transaction() as connection:
-            await store.ensure_project(connection, project)
-            await store.add_key(connection, row)
-        return credential
-
-    async def is_valid(self, text: str, project: str) -> bool:
-        """Whether the text is a key of the project that works now. Raises Unavailable."""
-        try:
-            credential = parse(text)
-        except MalformedKey:
-            return False
-        async with self._database.connection() as connection:
-            row = await store.find_key(connection, credential.id)
-        try:
-            return principal_of(row, credential, self._pepper, datetime.now(UTC)).project == project
-        except Problem:
-            return False
 
 
 def ensure_key_file(settings: KeySettings, project: str, name: str, file: Path) -> bool:
@@ -104,9 +59,8 @@ def write_private(file: Path, text: str) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         draft.replace(file)
-    except BaseException:
+    finally:
         draft.unlink(missing_ok=True)
-        raise
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,83 @@
+"""An example of every problem that a route may answer, word for word as the gateway says it."""
+
+from typing import Final
+
+from services.gateway.examples import BODY_SHA256, RUN_ID
+from services.gateway.problems import (
+    FORBIDDEN,
+    INVALID,
+    KEY_REUSED,
+    NOT_FOUND,
+    REQUEST_TIMEOUT,
+    RUN_ACTIVE,
+    RUN_FAILED,
+    RUN_FINISHED,
+    RUN_UNFINISHED,
+    TOO_LARGE,
+    UNSUPPORTED_MEDIA_TYPE,
+    FieldError,
+    Problem,
+    invalid,
+    no_such_run,
+    unauthorized,
+    unavailable,
+)
+
+_MISTYPED: Final = (
+    FieldError(field="prompt", message="this field is required"),
+    FieldError(field="promt", message="unknown field; the fields here are prompt, user_id"),
+)
+PROBLEMS: Final[dict[str, Problem]] = {
+    "no-key": unauthorized(
+        "the request carries no API key; send it as 'Authorization: Bearer <key>' or 'X-API-Key: <key>'"
+    ),
+    "read-only-key": Problem(FORBIDDEN, "this API key has no scope 'write'; use one that has"),
+    "write-only-key": Problem(FORBIDDEN, "this API key has no scope 'read'; use one that has"),
+    "no-such-run": no_such_run(RUN_ID),
+    "no-such-body": Problem(
+        NOT_FOUND,
+        f"the run has no body {BODY_SHA256!r}; a body's name is the $body of a reference in a step",
+    ),
+    "slow-body": Problem(REQUEST_TIMEOUT, "the body did not arrive within 30 s"),
+    "key-reused": Problem(
+        KEY_REUSED,
+        "this Idempotency-Key was used for another request; use a new key for a new request",
+        run_id=RUN_ID,
+    ),
+    "run-active": Problem(RUN_ACTIVE, f"the run is running; cancel it first: POST /api/runs/{RUN_ID}/cancel"),
+    "run-finished": Problem(RUN_FINISHED, "the run is completed; there is nothing to cancel"),
+    "large-body": Problem(TOO_LARGE, "the body is larger than the limit of 1048576 bytes"),
+    "form-body": Problem(
+        UNSUPPORTED_MEDIA_TYPE,
+        "the content type is 'application/x-www-form-urlencoded'; send application/json",
+    ),
+    "unknown-parameter": invalid("verbose", "unknown query parameter; there is none here"),
+    "large-limit": invalid("limit", "Input should be less than or equal to 200"),
+    "bad-cursor": invalid("cursor", "give the next_cursor of an earlier answer, unchanged, or leave it out"),
+    "bad-after": invalid("after", "Input should be greater than or equal to -1"),
+    "bad-event-id": invalid("Last-Event-ID", "String should match pattern '^[0-9]{1,9}$'"),
+    "hot-parameter": invalid("parameters.temperature", "Input should be less than or equal to 1.5"),
+    "unknown-tool": invalid("tools.0", "unknown tool 'shell'; the tools are calculator"),
+    "bad-idempotency-key": invalid(
+        "Idempotency-Key", "give 1 to 255 printable ASCII characters without spaces"
+    ),
+    "blank-message": invalid("message", "must hold more than white space"),
+    "mistyped-field": Problem(
+        INVALID, "; ".join(f"{error.field}: {error.message}" for error in _MISTYPED), errors=_MISTYPED
+    ),
+    "unknown-field": invalid("reason", "unknown field; the fields here are why"),
+    "run-failed": Problem(RUN_FAILED, "the run failed: model-error: the provider said no", run_id=RUN_ID),
+    "key-not-checked": unavailable("the API key cannot be checked: the database is away", retry_after_s=2),
+    "broker-away": unavailable("the broker does not answer as it should right now; try again"),
+    "database-away": unavailable("the database does not answer as it should right now; try again"),
+    "no-runner": unavailable("no runner has announced its tools yet", retry_after_s=2),
+    "not-confirmed": unavailable(
+        "the broker did not confirm the run: it is away, or its stream is full; the run may have been "
+        "accepted nevertheless: ask for it by its id, or repeat the request with the same Idempotency-Key",
+        run_id=RUN_ID,
+    ),
+    "too-many-streams": unavailable("this gateway has 10000 streams open, its limit", retry_after_s=10),
+    "run-unfinished": Problem(
+        RUN_UNFINISHED, "the run is still running; it goes on, ask for it by its id", run_id=RUN_ID
+    ),
+}
