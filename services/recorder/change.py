@@ -1,7 +1,7 @@
 """What some steps of a run change in its row of `runs`: sums, extremes, and the latest of its kind.
 
 Adding is commutative, so the same steps in any order are the same change. How a change meets the row is
-in `store.py`. Pure.
+in `store/runs.py`. Pure.
 """
 
 from collections.abc import Callable

@@ -9,9 +9,11 @@ from typing import Final
 
 from prometheus_client import Counter, Histogram
 
-from services.recorder import bodies, store
+from services.recorder.bodies import copy
 from services.recorder.erasure import erase
 from services.recorder.projection import StepRow, changes, project, shown_bodies
+from services.recorder.store import bodies, runs
+from services.recorder.store import steps as step_rows
 from shared.bodies import BodyStore
 from shared.database import Connection, Database
 from shared.errors import Unavailable
@@ -58,7 +60,7 @@ class Recorder:
     async def _write(self, rows: Sequence[StepRow]) -> Written:
         pointing = [row for row in rows if row.bodies]
         if pointing:
-            await bodies.copy(self._database, self._objects, pointing)
+            await copy(self._database, self._objects, pointing)
         with SECONDS.time():
             async with self._database.transaction() as connection:
                 erased = await _erased(connection, pointing) if pointing else frozenset()
@@ -69,7 +71,7 @@ async def _erased(connection: Connection, pointing: Sequence[StepRow]) -> frozen
     """The deleted runs among those whose steps point to bodies; the bodies of all others are held."""
     held = await bodies.hold(connection, {key for row in pointing for key in row.bodies})
     lacking = {row.step.run_id for row in pointing if not held.issuperset(row.bodies)}
-    erased = await store.deleted_runs(connection, lacking) if lacking else frozenset()
+    erased = await runs.deleted(connection, lacking) if lacking else frozenset()
     if lacking - erased:
         raise Unavailable("a body was erased with another run while a step that points to it arrived")
     return erased
@@ -78,13 +80,13 @@ async def _erased(connection: Connection, pointing: Sequence[StepRow]) -> frozen
 async def _insert(connection: Connection, rows: Sequence[StepRow], erased: frozenset[str]) -> Written:
     """Insert what is new, merge it into the runs, and take back what turns out to be late."""
     wanted = [row for row in rows if row.step.run_id not in erased] if erased else rows
-    inserted = await store.insert_steps(connection, wanted)
+    inserted = await step_rows.insert(connection, wanted)
     steps = [row.step for row in inserted]
     shown = set(shown_bodies(row.step for row in inserted if row.bodies))
     texts = await bodies.read(connection, shown) if shown else {}
-    deleted = await store.merge_changes(connection, changes(steps, texts)) if steps else frozenset()
+    deleted = await runs.merge(connection, changes(steps, texts)) if steps else frozenset()
     back = [row for row in inserted if row.step.run_id in deleted] if deleted else []
     if back:
-        await store.delete_steps(connection, [(row.step.run_id, row.step.seq) for row in back])
+        await step_rows.delete(connection, [(row.step.run_id, row.step.seq) for row in back])
     refused = [row for row in rows if row.step.run_id in erased] if erased else []
     return Written(len(inserted) - len(back), [*back, *refused])

@@ -6,6 +6,7 @@ from typing import Final
 import structlog
 from prometheus_client import Gauge
 
+from services.recorder.store import steps
 from shared.database import Database
 from shared.errors import StudioError
 
@@ -15,20 +16,12 @@ WEEKS_AHEAD: Final = Gauge(
 )
 RETRY_S: Final = 30.0
 
-CREATE: Final = (
-    "SELECT create_step_partitions(now() - interval '2 weeks', now() + make_interval(weeks => $1))"
-)
-AHEAD: Final = """
-SELECT count(*) FROM generate_series(1, 53) AS n
-WHERE to_regclass('steps_' || to_char(now() + make_interval(weeks => n), 'IYYY"w"IW')) IS NOT NULL
-"""
-
 
 async def create_partitions(database: Database, weeks_ahead: int) -> int:
     """Create what is missing up to `weeks_ahead` weeks from now; returns how many were created."""
     async with database.transaction() as connection:
-        created: int = await connection.fetchval(CREATE, weeks_ahead)
-        WEEKS_AHEAD.set(await connection.fetchval(AHEAD))
+        created, ahead = await steps.create_partitions(connection, weeks_ahead)
+    WEEKS_AHEAD.set(ahead)
     return created
 
 

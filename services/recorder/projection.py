@@ -1,6 +1,6 @@
 """From a batch of steps to rows: what goes into `steps`, and what changes in `runs`.
 
-Pure: no I/O, no clock. How changes meet what is in the database already is `store.py`.
+Pure: no I/O, no clock. How changes meet what is in the database already is `store/runs.py`.
 """
 
 import re

@@ -1,18 +1,17 @@
-"""From a run's state to the next request to the model, and from its answer to steps. Pure."""
+"""From a run's snapshot and its turns to the next request to the model. Pure."""
 
-import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final
 
-from pydantic import JsonValue
+from pydantic import JsonValue, TypeAdapter
 
-from services.runner.model import JsonObject, ModelRequest
-from shared.run_state import RunState, Turn
+from services.runner.model import JsonObject, ModelRequest, Tools
+from shared.run_state import Turn
 from shared.steps import (
     AgentResponse,
     AgentThought,
-    Effect,
     Message,
     RequestedToolCall,
     RunRequested,
@@ -22,20 +21,22 @@ from shared.steps import (
     UserRequest,
 )
 
-CALL_ID_LENGTH = 9  # the provider takes nine letters and digits
+_specs: Final = TypeAdapter(tuple[ToolSpec, ...])
 
 
-def next_request(state: RunState) -> ModelRequest:
-    """The chat completion that the run asks for next."""
-    snapshot = state.request
-    if snapshot is None:
-        raise ValueError("a run without its first step has no conversation")
-    return ModelRequest(
-        model=snapshot.model,
-        messages=[*_opening(snapshot), *(_message(turn) for turn in state.turns)],
-        tools=[_tool(spec) for spec in snapshot.tools],
-        parameters=snapshot.parameters.model_dump(exclude_none=True),
-    )
+class Conversation:
+    """The requests of one run; what they have in common is made once."""
+
+    def __init__(self, snapshot: RunRequested) -> None:
+        self._model = snapshot.model
+        self._opening = _opening(snapshot)
+        self._tools = _tools(_specs.dump_json(snapshot.tools))
+        self._parameters = snapshot.parameters.model_dump(exclude_none=True)
+
+    def request(self, turns: Iterable[Turn]) -> ModelRequest:
+        """The chat completion that the run asks for after these turns."""
+        messages = [*self._opening, *map(_message, turns)]
+        return ModelRequest(self._model, messages, self._tools, self._parameters)
 
 
 def text_of(value: Text) -> str:
@@ -50,66 +51,6 @@ def tool_content(result: ToolResult) -> str:
         return result.result if isinstance(result.result, str) else _json(result.result)
     told = result.result if isinstance(result.result, str) else _json(result.result)
     return f"Error ({result.error_type or result.status}): {told}"
-
-
-def new_call_ids(state: RunState, calls: Sequence[RequestedToolCall]) -> tuple[RequestedToolCall, ...]:
-    """The calls with ids that are unique in the run; a model may leave them out or repeat them."""
-    taken = set(state.call_ids)
-    unique: list[RequestedToolCall] = []
-    for index, call in enumerate(calls):
-        call_id = call.call_id
-        if not call_id or call_id == "null" or call_id in taken:
-            call_id = _derived_id(state, index, taken)
-        taken.add(call_id)
-        unique.append(call.model_copy(update={"call_id": call_id}))
-    return tuple(unique)
-
-
-@dataclass(frozen=True)
-class CheckedCall:
-    """A requested call with its arguments read, or the message that tells the model what is wrong."""
-
-    call_id: str
-    tool: str
-    arguments: JsonValue
-    effect: Effect
-    error_type: str | None = None
-    complaint: str | None = None
-
-
-ArgumentCheck = Callable[[str, dict[str, JsonValue]], str | None]
-
-
-def check_call(call: RequestedToolCall, specs: Sequence[ToolSpec], check: ArgumentCheck) -> CheckedCall:
-    """Read the raw arguments; `check` tells what is wrong with them for the named tool, or None."""
-    raw = text_of(call.arguments)
-    spec = next((spec for spec in specs if spec.name == call.tool), None)
-    if spec is None:
-        known = ", ".join(spec.name for spec in specs) or "none"
-        return CheckedCall(
-            call.call_id,
-            call.tool,
-            raw,
-            Effect.PURE,
-            "unknown-tool",
-            f"There is no tool {call.tool!r}; the tools are: {known}.",
-        )
-    arguments, complaint = _parse(raw)
-    if complaint is None:
-        complaint = check(call.tool, arguments)
-    if complaint is not None:
-        return CheckedCall(call.call_id, call.tool, raw, Effect.PURE, "invalid-arguments", complaint)
-    return CheckedCall(call.call_id, call.tool, arguments, spec.effect)
-
-
-def _parse(raw: str) -> tuple[dict[str, JsonValue], str | None]:
-    try:
-        arguments = json.loads(raw or "{}")
-    except (ValueError, RecursionError) as error:
-        return {}, f"The arguments are not valid JSON ({error}); write one JSON object."
-    if not isinstance(arguments, dict):
-        return {}, "The arguments are not a JSON object; write one JSON object."
-    return arguments, None
 
 
 def _opening(snapshot: RunRequested) -> list[JsonObject]:
@@ -149,6 +90,12 @@ def _requested(call: RequestedToolCall) -> dict[str, JsonValue]:
     return {"id": call.call_id, "type": "function", "function": function}
 
 
+@lru_cache(maxsize=32)
+def _tools(specs: bytes) -> Tools:
+    """Most runs offer the same tools; equal ones are put into the provider's form once."""
+    return Tools(_tool(spec) for spec in _specs.validate_json(specs))
+
+
 def _tool(spec: ToolSpec) -> JsonObject:
     return {
         "type": "function",
@@ -158,15 +105,6 @@ def _tool(spec: ToolSpec) -> JsonObject:
             "parameters": spec.parameters,
         },
     }
-
-
-def _derived_id(state: RunState, index: int, taken: set[str]) -> str:
-    run_id = state.request.run_id if state.request else ""
-    for salt in range(1000):
-        digest = hashlib.sha256(f"{run_id}:{state.next_seq}:{index}:{salt}".encode()).hexdigest()
-        if digest[:CALL_ID_LENGTH] not in taken:
-            return digest[:CALL_ID_LENGTH]
-    raise AssertionError("unreachable: a thousand hashes in a row were taken")
 
 
 def _json(value: JsonValue) -> str:

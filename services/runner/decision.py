@@ -4,10 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shared.run_state import RunState
-from shared.steps import Effect, Failure, RunStatus, ToolCall
+from shared.steps import Effect, Failure, RunStatus, Text, ToolCall
 
 CORRECTIONS = 1
 """How often in a row the model is told that its tool call was unusable before the run fails."""
+
+EMPTY_ANSWER = Failure(
+    type="empty-answer",
+    message="The model answered with neither text nor a tool call.",
+    retryable=True,
+)
 
 
 @dataclass(frozen=True)
@@ -51,21 +57,15 @@ def next_action(state: RunState, *, attempt: int) -> Action:
     if state.cancel is not None:
         return Finish(RunStatus.CANCELLED)
     if state.response is not None:
-        return _after_response(state)
+        return after_answer(state.response.content)
     if state.open_calls:
         return _open_calls(state.open_calls, attempt)
     return _next_round(state, state.request.max_rounds)
 
 
-def _after_response(state: RunState) -> Action:
-    if state.response is not None and not state.response.content:
-        failure = Failure(
-            type="empty-answer",
-            message="The model answered with neither text nor a tool call.",
-            retryable=True,
-        )
-        return Finish(RunStatus.FAILED, failure)
-    return Finish(RunStatus.COMPLETED)
+def after_answer(content: Text) -> Finish:
+    """How the run ends with this answer."""
+    return Finish(RunStatus.COMPLETED) if content else Finish(RunStatus.FAILED, EMPTY_ANSWER)
 
 
 def _open_calls(calls: Mapping[str, ToolCall], attempt: int) -> Action:

@@ -8,14 +8,16 @@ disk; the loop does so before anything that must not happen twice.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import reduce
+from operator import add
 from typing import Any
 
 import structlog
 
 from shared.errors import Conflict, StudioError
 from shared.run_log import LogRead, RunKey, RunLog, Sealed
-from shared.run_state import fold
-from shared.steps import CancelRequested, RunClaimed, RunDeleted, RunFinished, Step, now
+from shared.run_state import LogGap, fold
+from shared.steps import CancelRequested, RunClaimed, RunDeleted, RunFinished, RunRequested, Step, now
 
 log = structlog.get_logger(__name__)
 Draft = tuple[type[Any], Mapping[str, Any]]
@@ -58,6 +60,13 @@ class Journal:
     @property
     def attempt(self) -> int:
         return self._attempt
+
+    @property
+    def request(self) -> RunRequested:
+        """Step 0. Raises LogGap when the log does not begin with it."""
+        if self.state.request is None:
+            raise LogGap(f"run {self.key.run_id} does not begin with its request")
+        return self.state.request
 
     def record(self, *drafts: Draft) -> None:
         """Take in steps that belong together: they reach the log in one message, or not at all.
@@ -120,14 +129,14 @@ class Journal:
             at=self._clock(),
             attempt=self._attempt,
             writer=self._log.writer,
-            traceparent=self.state.request.traceparent if self.state.request else None,
+            traceparent=self.request.traceparent,
             **fields,
         )
         return step
 
     async def _flush(self) -> None:
         while self._pending:
-            batch, self._pending = _joined(self._pending), []
+            batch, self._pending = reduce(add, self._pending), []
             try:
                 self._sequence = await self._log.append(self.key, batch, self._sequence)
             except Conflict:
@@ -167,15 +176,6 @@ class Journal:
         )
         if over or taken:
             raise Fenced(f"run {self.key.run_id} is over or held by another runner")
-
-
-def _joined(batches: Sequence[Sealed]) -> Sealed:
-    if len(batches) == 1:
-        return batches[0]
-    return Sealed(
-        tuple(step for sealed in batches for step in sealed.steps),
-        tuple(text for sealed in batches for text in sealed.encoded),
-    )
 
 
 def _is_stored(step: Step, stored: Sequence[Step], own: set[int]) -> bool:

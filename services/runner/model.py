@@ -4,7 +4,8 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import cached_property
+from typing import Final, Protocol
 
 from pydantic import JsonValue
 
@@ -12,22 +13,32 @@ from shared.errors import StudioError
 from shared.steps import Attempt, Failure, ModelCall, RequestedToolCall, Usage
 
 JsonObject = Mapping[str, JsonValue]
+canonical: Final = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+
+
+class Tools(tuple[JsonObject, ...]):
+    """Tools in the provider's JSON form. Many requests share them, and so their canonical text."""
+
+    @cached_property
+    def canonical(self) -> str:
+        return canonical(self)
 
 
 @dataclass(frozen=True)
 class ModelRequest:
-    """One chat completion: messages and tools in the provider's JSON form, parameters that are set."""
+    """One chat completion: messages in the provider's JSON form, parameters that are set."""
 
     model: str
     messages: Sequence[JsonObject]
-    tools: Sequence[JsonObject] = ()
+    tools: Tools = field(default_factory=Tools)
     parameters: JsonObject = field(default_factory=dict)
 
     def hash(self) -> str:
         """sha256 over the canonical JSON of the request: equal requests, equal hashes."""
-        body = {"model": self.model, "messages": self.messages, "tools": self.tools, **self.parameters}
-        text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        fields = {"messages": self.messages, "model": self.model, **self.parameters}
+        texts = {"tools": self.tools.canonical} | {name: canonical(value) for name, value in fields.items()}
+        body = ",".join(f'"{name}":{texts[name]}' for name in sorted(texts))
+        return hashlib.sha256(f"{{{body}}}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)

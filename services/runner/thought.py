@@ -1,27 +1,17 @@
 """From an assistant message that asks for tools to the steps that record it. No input and output."""
 
 from collections.abc import Mapping
-from typing import Protocol
 
 from pydantic import JsonValue
 
-from services.runner.conversation import CheckedCall, check_call, new_call_ids
+from services.runner.calls import CheckedCall, EffectOf, check_call, new_call_ids
 from services.runner.journal import Draft
 from services.runner.model import ModelReply, ModelRequest
-from services.runner.tools.base import ToolError
 from shared.run_state import RunState
-from shared.steps import AgentThought, Effect, ToolCall, ToolResult
+from shared.steps import AgentThought, ToolCall, ToolResult
 
 
-class CallChecks(Protocol):
-    """What has to be known of the tools before a call is made."""
-
-    def check(self, name: str, arguments: object) -> str | None: ...
-
-    def effect_of(self, name: str, arguments: object) -> Effect: ...
-
-
-def thought(state: RunState, request: ModelRequest, reply: ModelReply, tools: CallChecks) -> list[Draft]:
+def thought(state: RunState, request: ModelRequest, reply: ModelReply, effect_of: EffectOf) -> list[Draft]:
     """The thought, the intents, and the complaints about unusable calls: they belong into one message.
 
     Beyond the last round there are no intents: the calls are recorded, but will not be made.
@@ -36,17 +26,16 @@ def thought(state: RunState, request: ModelRequest, reply: ModelReply, tools: Ca
     drafts: list[Draft] = [(AgentThought, fields)]
     if state.request is not None and state.rounds < state.request.max_rounds:
         for call in calls:
-            drafts += _intent(state, check_call(call, state.request.tools, tools.check), tools)
+            drafts += _intent(state.request.run_id, check_call(call, state.request.tools, effect_of))
     return drafts
 
 
-def _intent(state: RunState, call: CheckedCall, tools: CallChecks) -> list[Draft]:
-    run_id = state.request.run_id if state.request else ""
+def _intent(run_id: str, call: CheckedCall) -> list[Draft]:
     intent: Mapping[str, JsonValue] = {
         "call_id": call.call_id,
         "tool": call.tool,
         "arguments": call.arguments,
-        "effect": _effect_of(call, tools),
+        "effect": call.effect,
         "idempotency_key": f"{run_id}:{call.call_id}",
     }
     if call.complaint is None:
@@ -59,13 +48,3 @@ def _intent(state: RunState, call: CheckedCall, tools: CallChecks) -> list[Draft
         "result": call.complaint,
     }
     return [(ToolCall, intent), (ToolResult, result)]
-
-
-def _effect_of(call: CheckedCall, tools: CallChecks) -> Effect:
-    """The effect of this very call, or the strongest that the tool declares."""
-    if call.complaint is not None:
-        return Effect.PURE
-    try:
-        return tools.effect_of(call.tool, call.arguments)
-    except ToolError:
-        return call.effect

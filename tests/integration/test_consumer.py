@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 from nats.aio.client import Client
-from nats.js import JetStreamContext
-from nats.js.errors import NotFoundError
 from prometheus_client import REGISTRY
 
 from shared.bus import (
@@ -34,7 +32,9 @@ from shared.errors import Permanent, Unavailable
 from shared.puller import Puller
 from shared.run_log import RunKey, RunLog
 from shared.steps import Step, encode_steps
+from shared.stored import sequence_of
 from studio.stack.nats import NatsServer
+from tests.support.broker import dead_letters, settled
 from tests.support.proxy import proxied
 from tests.support.steps import claimed, new_key, requested, result
 from tests.support.waiting import eventually
@@ -102,30 +102,12 @@ async def publish_steps(client: Client, key: RunKey, count: int, *, first: int =
     await publish(client, key, *(encode_steps([result(key, n, n)]) for n in range(first, first + count)))
 
 
-async def unacknowledged(js: JetStreamContext, durable: Durable = QUICK) -> int:
-    info = await js.consumer_info(durable.stream, durable.name)
-    return (info.num_ack_pending or 0) + (info.num_pending or 0)
-
-
-async def all_done(client: Client, durable: Durable = QUICK) -> bool:
-    return await unacknowledged(jetstream(client), durable) == 0
+async def all_done(client: Client) -> bool:
+    return await settled(client, QUICK)
 
 
 def metric(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(name, labels) or 0.0
-
-
-async def letters(client: Client) -> list[tuple[int, dict[str, str], bytes]]:
-    js = jetstream(client)
-    state = (await js.stream_info(DEAD)).state
-    found = []
-    for sequence in range(state.first_seq, state.last_seq + 1):
-        try:
-            message = await js.get_msg(DEAD, sequence)
-        except NotFoundError:
-            continue
-        found.append((sequence, dict(message.headers or {}), message.data or b""))
-    return found
 
 
 async def test_every_step_reaches_the_handler_and_is_acknowledged(client: Client) -> None:
@@ -149,7 +131,8 @@ async def test_the_puller_holds_no_more_messages_than_its_limit(client: Client) 
         assert len(taken) == 3
         puller.resize(0)
         await puller.hand_back(taken)
-        await asyncio.sleep(0.3)
+        async with Puller(client, RUNS, QUICK.name, limit=45) as other:
+            await eventually(lambda: len(other._waiting) == 45, within_s=5)
         assert len(puller._waiting) == 5, "no place is free, so nothing more is asked for"
 
 
@@ -184,12 +167,15 @@ async def test_a_cut_connection_does_not_make_the_puller_take_more_than_its_limi
         await jetstream(steady).add_consumer(RUNS, QUICK.config(1))
         async with Puller(shaky, RUNS, QUICK.name, limit=4) as puller:
             await eventually(lambda: puller._requested == 4)
+            seen = metric("studio_pull_faults_total", consumer="quick", fault="reconnect")
             proxy.cut()
-            await eventually(lambda: shaky.stats["reconnects"] == 1 and shaky.is_connected)
-            await asyncio.sleep(1.2)  # the puller looks once a second
+            await eventually(
+                lambda: metric("studio_pull_faults_total", consumer="quick", fault="reconnect") > seen
+            )
+            await eventually(lambda: puller._requested == 4)
             await publish_steps(steady, new_key(), 30)
             await eventually(lambda: len(puller._waiting) >= 4)
-            await asyncio.sleep(0.3)
+            await shaky.flush()  # whatever else the server sent is here now
             assert len(puller._waiting) <= 4
 
 
@@ -216,10 +202,10 @@ async def test_a_deleted_consumer_is_a_fault_that_shows_and_not_a_busy_loop(clie
         await eventually(lambda: inbox.seqs(key) == [1])
         await jetstream(client).delete_consumer(RUNS, QUICK.name)
         await eventually(lambda: _faults() > 0, within_s=5)
-        before, sent = _faults(), client.stats["out_msgs"]
-        await asyncio.sleep(2.5)
-        assert _faults() - before <= 4
-        assert client.stats["out_msgs"] - sent <= 6
+        before, sent, began = _faults(), client.stats["out_msgs"], monotonic()
+        await eventually(lambda: _faults() - before >= 2)
+        assert monotonic() - began > 1, "a second between two requests"
+        assert client.stats["out_msgs"] - sent <= 4
         await jetstream(client).add_consumer(RUNS, QUICK.config(1))
         await publish_steps(client, key, 1, first=2)
         await eventually(lambda: 2 in inbox.seqs(key), within_s=5)
@@ -238,11 +224,12 @@ async def test_what_will_pass_is_tried_again_and_not_redelivered_meanwhile(
     inbox.fails = lambda _: Unavailable("the database is away") if down else None
     async with consuming(client, inbox) as consumer:
         await publish(client, key, encode_steps([result(key, seq, seq) for seq in range(1, 21)]))
+        began = monotonic()
         await eventually(lambda: inbox.calls >= 3)
         with pytest.raises(Unavailable, match="database is away"):
             await consumer.check()
-        await asyncio.sleep(2.5)  # longer than the acknowledgement wait of 1 s
-        assert inbox.calls < 12
+        await eventually(lambda: inbox.calls >= 7)
+        assert monotonic() - began > 2, "growing waits, together longer than the acknowledgement wait of 1 s"
         info = await jetstream(client).consumer_info(RUNS, QUICK.name)
         assert info.num_redelivered == 0
         down = False
@@ -261,17 +248,18 @@ async def test_a_poison_step_is_put_aside_alone_and_can_be_sent_again(client: Cl
         await publish(client, key, encode_steps([result(key, seq, seq) for seq in range(1, 31)]))
         await eventually(lambda: all_done(client))
         assert inbox.seqs(key) == [seq for seq in range(1, 31) if seq != 13]
-        [(sequence, headers, payload)] = await letters(client)
-        assert payload == encode_steps([result(key, 13, 13)])
+        [letter] = await dead_letters(client)
+        headers = letter.headers or {}
+        assert letter.data == encode_steps([result(key, 13, 13)])
         assert headers["Dead-Service"] == "quick"
         assert headers["Dead-Subject"] == log_subject(key.project, key.run_id)
         assert headers["Dead-Error"] == "Permanent: no such day in any calendar"
         assert int(headers["Dead-Sequence"]) > 0
         assert headers["Dead-Delivered"] == "1"
         ill = False
-        assert await resend(client, sequence) == f"run.redo.quick.{key.project}.{key.run_id}"
+        assert await resend(client, sequence_of(letter)) == f"run.redo.quick.{key.project}.{key.run_id}"
         await eventually(lambda: inbox.seqs(key) == list(range(1, 31)))
-        assert await letters(client) == []
+        assert await dead_letters(client) == []
 
 
 async def test_a_dead_job_of_the_runner_can_be_sent_again_to_the_runner(client: Client) -> None:
@@ -283,8 +271,8 @@ async def test_a_dead_job_of_the_runner_can_be_sent_again_to_the_runner(client: 
         [message] = await puller.take(1)
         await DeadLetters(client, "runner").add(message, message.data, "unusable", "it was not to be")
         await message.term()
-    [(sequence, _, _)] = await letters(client)
-    await resend(client, sequence)
+    [letter] = await dead_letters(client)
+    await resend(client, sequence_of(letter))
     async with Puller(client, RUNNER.stream, RUNNER.name, limit=1) as puller:
         async with asyncio.timeout(5):
             [again] = await puller.take(1)
@@ -308,8 +296,8 @@ async def test_a_message_that_is_no_batch_costs_its_neighbours_nothing(
         await publish(client, key, encode_steps([claimed(key, 1)]), garbage, encode_steps([claimed(key, 2)]))
         await eventually(lambda: all_done(client))
     assert inbox.seqs(key) == [1, 2]
-    [(_, headers, payload)] = await letters(client)
-    assert (payload, headers["Nats-Msg-Id"].split(":")[0]) == (garbage, "quick")
+    [letter] = await dead_letters(client)
+    assert (letter.data, (letter.headers or {})["Nats-Msg-Id"].split(":")[0]) == (garbage, "quick")
 
 
 async def test_one_undecodable_step_of_a_message_costs_its_neighbours_nothing(client: Client) -> None:
@@ -321,7 +309,7 @@ async def test_one_undecodable_step_of_a_message_costs_its_neighbours_nothing(cl
         await publish(client, key, json.dumps(steps).encode())
         await eventually(lambda: all_done(client))
     assert inbox.seqs(key) == [seq for seq in range(1, 500) if seq not in {7, 99, 300}]
-    assert [json.loads(payload)[0]["attempt"] for _, _, payload in await letters(client)] == [
+    assert [json.loads(letter.data)[0]["attempt"] for letter in await dead_letters(client)] == [
         2**40,
         -1,
         "many",
@@ -340,7 +328,7 @@ async def test_a_redelivered_poison_step_leaves_one_letter(client: Client) -> No
         inbox.calls = 0
         await jetstream(client).delete_consumer(RUNS, QUICK.name)
         await jetstream(client).add_consumer(RUNS, QUICK.config(1))
-    assert len(await letters(client)) == 1
+    assert len(await dead_letters(client)) == 1
 
 
 async def test_readiness_returns_once_a_letter_could_be_stored(client: Client) -> None:
@@ -355,7 +343,7 @@ async def test_readiness_returns_once_a_letter_could_be_stored(client: Client) -
         assert not await all_done(client)
         await js.add_stream(config)
         await eventually(lambda: all_done(client), within_s=15)
-        assert len(await letters(client)) == 1
+        assert len(await dead_letters(client)) == 1
         await consumer.check()
 
 
@@ -375,7 +363,7 @@ async def test_a_graceful_stop_finishes_the_batch_in_hand_and_hands_back_the_res
         consumer.start()
         await eventually(lambda: consumer._busy)
         stopping = asyncio.create_task(consumer.stop(within_s=5))
-        await asyncio.sleep(0.1)
+        await eventually(lambda: consumer._stopping)
         assert not stopping.done()
         opened.set()
         await stopping

@@ -19,9 +19,10 @@ from shared.database import Database
 from shared.scrub import Scrubber
 from shared.service import Runtime
 from shared.steps import AgentResponse, Step, Usage
+from shared.stored import subject_of
+from tests.support.recorders import buried, drained, publish
+from tests.support.run_samples import deletion, whole_run
 from tests.support.steps import AT, make, model_call, new_key
-from tests.unit.recorder.bench import dead_letters, drained, publish
-from tests.unit.recorder.samples import deletion, whole_run
 
 BOOK = PriceBook()
 
@@ -103,8 +104,8 @@ async def test_a_charge_that_postgres_refuses_costs_only_itself(
         await publish(nats_url, [log[1:5], [poison], log[5:]])
         await drained(nats_url, COST)
     assert len(await _charges(database)) == 3
-    [letter] = await dead_letters(nats_url)
-    assert str(letter.subject).startswith("dead.cost.permanent.")
+    [letter] = await buried(nats_url)
+    assert subject_of(letter).startswith("dead.cost.permanent.")
 
 
 @asynccontextmanager

@@ -17,8 +17,7 @@ from shared.database import Database
 from shared.run_log import RunKey, RunLog
 from shared.run_state import fold
 from shared.steps import Step, decode_step, encode_step
-from tests.support.steps import new_key, result
-from tests.unit.recorder.bench import (
+from tests.support.recorders import (
     drained,
     dump,
     empty,
@@ -28,7 +27,8 @@ from tests.unit.recorder.bench import (
     seqs,
     together,
 )
-from tests.unit.recorder.samples import deliveries, runs, unknown, whole_run
+from tests.support.run_samples import deliveries, runs, unknown, whole_run
+from tests.support.steps import new_key, result
 
 
 @pytest.fixture

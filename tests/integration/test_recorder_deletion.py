@@ -14,9 +14,9 @@ from shared.bus import client_of, make_broker
 from shared.database import Database
 from shared.errors import Unavailable
 from shared.steps import BodyRef, Step, UserRequest
+from tests.support.recorders import drained, dump, empty, publish, recorders, run_row, seqs, together
+from tests.support.run_samples import deletion, whole_run
 from tests.support.steps import AT, make, new_key, requested
-from tests.unit.recorder.bench import drained, dump, empty, publish, recorders, run_row, seqs, together
-from tests.unit.recorder.samples import deletion, whole_run
 
 LARGE = json.dumps("large " * 20_000).encode()
 

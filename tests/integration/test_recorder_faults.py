@@ -13,11 +13,13 @@ from shared.dead_letters import main as dead_letters_command
 from shared.run_log import RunKey, RunLog
 from shared.service import Runtime
 from shared.steps import AgentRef, Step, encode_step, encode_steps
+from shared.stored import sequence_of, subject_of
 from studio.stack.postgres import PostgresServer
 from tests.support.migrations import migrate
+from tests.support.recorders import buried, drained, dump, publish, recorders, run_row, seqs
+from tests.support.run_samples import whole_run
 from tests.support.steps import claimed, new_key, requested, result
-from tests.unit.recorder.bench import dead_letters, drained, dump, publish, recorders, run_row, seqs, until
-from tests.unit.recorder.samples import whole_run
+from tests.support.waiting import eventually
 
 OLD_RUN = "01890a5d-ac96-774b-bcce-b302099a8057"  # of the summer of 2023
 
@@ -34,10 +36,10 @@ async def test_an_undecodable_step_costs_only_itself(
         await publish(nats_url, [b"[" + b",".join([*good[1:4], broken, *good[5:]]) + b"]"], subject)
         await drained(nats_url)
     assert await seqs(database, key.run_id) == [n for n in range(len(steps)) if n != 4]
-    [letter] = await dead_letters(nats_url)
-    assert json.loads(letter.data or b"") == [json.loads(broken)]
+    [letter] = await buried(nats_url)
+    assert json.loads(letter.data) == [json.loads(broken)]
     headers = letter.headers or {}
-    assert str(letter.subject).startswith("dead.recorder.undecodable.")
+    assert subject_of(letter).startswith("dead.recorder.undecodable.")
     assert (headers["Dead-Service"], headers["Dead-Subject"]) == ("recorder", subject)
     assert (headers["Dead-Sequence"], headers["Dead-Delivered"]) == ("2", "1")
     assert "call_id" in headers["Dead-Error"]
@@ -64,8 +66,8 @@ async def test_a_step_that_postgres_refuses_costs_only_itself(
         await drained(nats_url)
     for log in logs:
         assert await seqs(database, log[0].run_id) == [each.seq for each in log]
-    [letter] = await dead_letters(nats_url)
-    assert str(letter.subject).startswith("dead.recorder.permanent.")
+    [letter] = await buried(nats_url)
+    assert subject_of(letter).startswith("dead.recorder.permanent.")
     assert letter.data == encode_steps([step])
     assert reason in (letter.headers or {})["Dead-Error"]
     assert await seqs(database, step.run_id) == []
@@ -82,14 +84,16 @@ async def test_a_dead_letter_that_is_sent_again_becomes_a_row(
     step = result(RunKey("default", OLD_RUN), 1, "old")
     async with recorders(nats_url, database_url):
         await publish(nats_url, [[step]])
-        [letter] = await until(lambda: dead_letters(nats_url))
+        [letter] = await eventually(lambda: buried(nats_url))
         async with database.connection() as connection:
             await connection.execute("SELECT create_step_partitions('2023-06-30', '2023-06-30')")
         await dead_letters_command([])
-        assert f"{letter.seq}  dead.recorder.permanent.default.{OLD_RUN}  " in capsys.readouterr().out
-        await dead_letters_command([letter.seq or 0])
-        await until(lambda: seqs(database, OLD_RUN))
-    assert await dead_letters(nats_url) == []
+        assert (
+            f"{sequence_of(letter)}  dead.recorder.permanent.default.{OLD_RUN}  " in capsys.readouterr().out
+        )
+        await dead_letters_command([sequence_of(letter)])
+        await eventually(lambda: seqs(database, OLD_RUN))
+    assert await buried(nats_url) == []
     assert (await run_row(database, OLD_RUN))["steps"] == 1
 
 
@@ -103,7 +107,7 @@ async def test_a_message_that_is_no_batch_of_steps_goes_aside(
         await publish(nats_url, [[requested(key)]])
         await drained(nats_url)
     assert await seqs(database, key.run_id) == [0]
-    assert len(await dead_letters(nats_url)) == 3
+    assert len(await buried(nats_url)) == 3
 
 
 async def test_large_bodies_are_in_postgres_before_their_step(
@@ -123,7 +127,7 @@ async def test_large_bodies_are_in_postgres_before_their_step(
     whole = next(body for body in tables["bodies"] if body["sha256"] == row["prompt_body"])
     assert json.loads(whole["content"]) == text
     assert whole["size"] == len(whole["content"])
-    assert await dead_letters(nats_url) == []
+    assert await buried(nats_url) == []
 
 
 @pytest.fixture
@@ -140,7 +144,7 @@ async def test_nothing_is_lost_while_postgres_is_away(nats_url: str, own_server:
         await publish(nats_url, _messages(logs[:20]))
         own_server.kill()
         await publish(nats_url, _messages(logs[20:40]))
-        await until(lambda: _not_ready(runtimes))
+        await eventually(lambda: _not_ready(runtimes))
         await asyncio.to_thread(own_server.start)
         await publish(nats_url, _messages(logs[40:]))
         await drained(nats_url)
@@ -148,7 +152,7 @@ async def test_nothing_is_lost_while_postgres_is_away(nats_url: str, own_server:
     for log in logs:
         assert await seqs(database, log[0].run_id) == [step.seq for step in log]
         assert (await run_row(database, log[0].run_id))["steps"] == len(log)
-    assert await dead_letters(nats_url) == []
+    assert await buried(nats_url) == []
     await database.close()
 
 

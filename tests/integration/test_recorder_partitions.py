@@ -11,8 +11,8 @@ import pytest
 from services.recorder.partitions import WEEKS_AHEAD, create_partitions, keep_partitions
 from shared.database import Connection, Database
 from shared.errors import Permanent, Unavailable
+from tests.support.recorders import together
 from tests.support.waiting import eventually
-from tests.unit.recorder.bench import together
 
 
 class AwayAtFirst(Database):

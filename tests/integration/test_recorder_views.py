@@ -22,8 +22,8 @@ from shared.steps import (
     Usage,
     UserRequest,
 )
+from tests.support.run_samples import whole_run
 from tests.support.steps import AT, call, claimed, make, model_call, new_key, requested, result
-from tests.unit.recorder.samples import whole_run
 
 LARGE = "x" * 70_000
 

@@ -1,6 +1,7 @@
 """Runners as real processes on a real broker: takeovers, zombies, stops, cancels and a broker that dies."""
 
 import asyncio
+import hashlib
 import json
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,19 +11,43 @@ from typing import Any
 
 import pytest
 
-from shared.bus import RUNNER, RUNS, BusSettings, client_of, declare, jetstream, make_broker, nudge_subject
+from shared.bus import (
+    RUNNER,
+    RUNS,
+    BusSettings,
+    client_of,
+    declare,
+    jetstream,
+    job_subject,
+    log_subject,
+    make_broker,
+    nudge_subject,
+)
 from shared.errors import Conflict
 from shared.run_log import RunKey, RunLog
 from shared.run_state import fold
 from shared.scrub import Scrubber
-from shared.steps import AgentResponse, CancelRequested, RunClaimed, RunFinished, RunStatus, Step
+from shared.steps import (
+    AgentResponse,
+    CancelRequested,
+    RunClaimed,
+    RunFinished,
+    RunStatus,
+    Step,
+    decode_steps,
+)
+from shared.stored import stored_messages
 from studio.stack.nats import NatsServer
+from tests.support.broker import dead_letters, settled
 from tests.support.processes import ServiceProcess, service
 from tests.support.runs import ALL_TOOLS
 from tests.support.steps import check_history, make, new_key, only, requested
 from tests.support.waiting import eventually
 
 FACTORY = "tests.support.runner_app:make_app"
+
+
+LARGE = "x" * 70_000
 
 
 class Field:
@@ -82,8 +107,7 @@ class Field:
         return [line for line in self.notes_file.read_text().splitlines() if line.startswith(start)]
 
     async def acknowledged(self) -> bool:
-        info = await jetstream(self.log._client).consumer_info(RUNS, RUNNER.name)
-        return not info.num_pending and not info.num_ack_pending
+        return await settled(self.log._client, RUNNER)
 
 
 @asynccontextmanager
@@ -160,12 +184,81 @@ async def test_a_stopped_runner_hands_its_runs_back_and_another_finishes_them(fi
     assert second.child.poll() is None
 
 
+async def test_a_stop_does_not_wait_for_a_long_model_call_and_another_runner_finishes_the_run(
+    field: Field,
+) -> None:
+    first = await field.runner(RUNNER_DRAIN_S="0.3")
+    key = await field.send(rounds=0, model_s=2)
+    hanging = await field.send(rounds=0, model_s=60, timeout_s=2)
+    await eventually(lambda: len(field.notes("model")) == 2)
+    await first.stop(within_s=5)
+    await field.runner()
+    assert (await field.finished(key)).status == RunStatus.COMPLETED
+    assert len([line for line in field.notes("model") if key.run_id in line]) == 2
+    end = await field.finished(hanging)
+    assert end.error is not None
+    assert end.error.type == "timeout"
+    await eventually(field.acknowledged)
+
+
+async def test_one_runner_drives_200_runs_at_once(field: Field) -> None:
+    runner = await field.runner(RUNNER_CONCURRENCY="200")
+    keys = [await field.send(tool="idempotent", model_s=2, tool_s=0.1) for _ in range(200)]
+    await eventually(lambda: _is_driving(runner, 200))
+    ends = [(await field.finished(key)).status for key in keys]
+    assert set(ends) == {RunStatus.COMPLETED}
+    assert len(field.notes("model")) == 200, "no run was given to it twice"
+
+
+async def _is_driving(runner: ServiceProcess, runs: int) -> bool:
+    return await runner.metric("studio_active_runs") == runs
+
+
+async def test_a_run_of_which_a_large_value_is_gone_fails_and_says_so(field: Field) -> None:
+    key = new_key()
+    sealed = field.log.seal([requested(key, prompt=LARGE, tools=ALL_TOOLS)])
+    await field.log.request(key, sealed)
+    await field.log.bodies.delete(key.project, hashlib.sha256(json.dumps(LARGE).encode()).hexdigest())
+    await field.runner()
+
+    async def end() -> RunFinished | None:
+        steps = [step async for step in _stored_steps(field, key)]
+        return next(iter(only(steps, RunFinished)), None)
+
+    finished = await eventually(end, within_s=15)
+    assert finished.error is not None
+    assert finished.error.type == "body-missing"
+    await eventually(field.acknowledged)
+    assert await dead_letters(field.log._client) == []
+
+
+async def _stored_steps(field: Field, key: RunKey) -> AsyncIterator[Step]:
+    """As the stream holds them, references and all."""
+    async for message in stored_messages(field.log._client, RUNS, log_subject(key.project, key.run_id)):
+        for step in decode_steps(message.data):
+            yield step
+
+
+async def test_a_job_without_a_request_goes_to_the_dead_letters(field: Field) -> None:
+    await field.runner()
+    key, js = new_key(), jetstream(field.log._client)
+    await js.publish(job_subject(key.project, key.run_id), b"[]", stream=RUNS)
+    [letter] = await eventually(lambda: dead_letters(field.log._client))
+    assert "does not begin with its request" in (letter.headers or {})["Dead-Error"]
+    await eventually(field.acknowledged)
+    assert await field.steps(key) == ()
+
+
+async def _is_gone(runner: ServiceProcess) -> bool:
+    return await runner.status("/health/live") is None
+
+
 async def test_a_stopping_runner_takes_no_more_jobs(field: Field) -> None:
     first, second = await asyncio.gather(field.runner(), field.runner())
     held = [await field.send(model_s=4.0) for _ in range(6)]
     await eventually(lambda: len(field.notes("model")) == 6)
     first.signal(signal.SIGTERM)
-    await asyncio.sleep(0.3)
+    await eventually(lambda: _is_gone(first))
     keys = [await field.send(rounds=0) for _ in range(12)]
     for key in keys:
         await field.finished(key, within_s=1.5)  # less than the acknowledgement wait
@@ -258,7 +351,7 @@ async def test_a_broker_that_dies_in_the_middle_of_200_runs_costs_none_of_them(t
             ]
             await eventually(lambda: len(field.notes("act")) >= 60)
             await asyncio.to_thread(server.kill)
-            await asyncio.sleep(0.5)
+            await eventually(lambda: not field.log._client.is_connected)
             await asyncio.to_thread(server.start)
             await eventually(lambda: field.log._client.is_connected)
             for key in keys:

@@ -13,18 +13,21 @@ from typing import Any, NoReturn, cast
 
 from nats.aio.client import Client
 
-from services.runner.loop import Means
+from services.runner.driver import Driver
+from services.runner.handlers import JobHandler
 from services.runner.model import Live, Model, ModelReply, ModelRequest
+from services.runner.performer import Means
 from services.runner.tools.registry import ToolRegistry
 from services.runner.worker import Limits, Worker
 from shared.bus import job_subject
+from shared.dead_letters import DeadLetters
 from shared.puller import Puller
 from shared.run_log import LogRead, RunKey, RunLog, Sealed
 from shared.service import Runtime
 from shared.steps import now
 from tests.support.memory_log import Broker, MemoryLog
 
-LIMITS = Limits(concurrency=8, max_attempts=10, ack_wait_s=2.0, drain_s=2.0)
+LIMITS = Limits(concurrency=8, ack_wait_s=2.0, drain_s=2.0)
 Hook = Callable[[], Coroutine[Any, Any, None]]
 Settled = str  # "ack", "nak", "term" or "died"
 
@@ -174,9 +177,11 @@ class _Service:
 
 def make_worker(log: MemoryLog, means: Means, *, limits: Limits = LIMITS) -> tuple[Worker, _Jobs]:
     jobs = _Jobs()
-    service = cast("Runtime", _Service("runner", cast("Client", _Connection())))
-    worker = Worker(service, cast("Puller", jobs), cast("RunLog", log), means, limits)
-    return worker, jobs
+    client = cast("Client", _Connection())
+    service = cast("Runtime", _Service("runner", client))
+    driver = Driver(service, cast("RunLog", log), means, max_attempts=10)
+    handler = JobHandler(driver, DeadLetters(client, "runner"), ack_wait_s=limits.ack_wait_s)
+    return Worker(cast("Puller", jobs), handler, limits), jobs
 
 
 class Cluster:

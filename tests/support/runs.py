@@ -1,13 +1,15 @@
 """One run in hand of a runner, on a log in memory: the journal and the loop without a process around them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, cast
 
 from services.runner.journal import Journal
 from services.runner.live import LiveFeed
-from services.runner.loop import Means, RunLoop
+from services.runner.loop import RunLoop
+from services.runner.performer import Means
 from services.runner.tools.registry import ToolRegistry
 from shared.run_log import RunKey, RunLog
 from shared.steps import CancelRequested, Effect, RunStatus, Step, now
@@ -28,6 +30,7 @@ class Bench:
     key: RunKey = field(default_factory=new_key)
     world: World = field(default_factory=World)
     tools: ToolRegistry | None = None
+    clock: Callable[[], datetime] = now
 
     async def request(self, **fields: Any) -> None:
         door = MemoryLog(self.broker, "gateway")
@@ -40,7 +43,7 @@ class Bench:
         journal.claim(f"runner-{writer}")
         await journal.commit()
         tools = self.tools or counting_tools(self.world)
-        return RunLoop(journal, Means(self.model, tools, now), cast("LiveFeed", SilentFeed()))
+        return RunLoop(journal, Means(self.model, tools, self.clock), cast("LiveFeed", SilentFeed()))
 
     async def append(self, *steps: Step, writer: str = "gateway") -> None:
         """As another writer does: read, append, and again on conflict."""

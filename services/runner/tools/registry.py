@@ -1,4 +1,4 @@
-"""The tools by name: what they are, whether a call is right, and the call itself with an outcome always."""
+"""The tools by name: what they are, what a call would do, and the call itself with an outcome always."""
 
 import time
 from collections.abc import Mapping
@@ -49,21 +49,14 @@ class ToolRegistry:
     def catalog(self) -> list[dict[str, JsonValue]]:
         return [_describe(tool) for tool in self._tools.values()]
 
-    def check(self, name: str, arguments: object) -> str | None:
-        """None when the call may be made, else what to tell the model."""
-        try:
-            self._parse(name, arguments)
-        except ToolError as error:
-            return str(error)
-        return None
-
     def effect_of(self, name: str, arguments: object) -> Effect:
-        """The effect of this very call. Raises ToolError where `check` would have told words."""
+        """The effect of this very call. Raises ToolError that tells the model what is wrong with it."""
         tool, parsed = self._parse(name, arguments)
         try:
             return tool.effect_of(parsed)
-        except Exception as error:
-            raise crashed(name, error) from error
+        except Exception as error:  # noqa: BLE001 - a tool's code may raise anything; it is logged
+            crashed(name, error)
+            return tool.effect
 
     async def call(self, name: str, arguments: dict[str, JsonValue], context: ToolContext) -> ToolOutcome:
         """Check, run, bound and measure one call. Raises nothing but CancelledError."""
@@ -94,7 +87,7 @@ class ToolRegistry:
             return tool, parse(tool, arguments)
         except ToolError:
             raise
-        except Exception as error:
+        except Exception as error:  # a tool's validators may raise anything
             raise crashed(name, error) from error
 
 

@@ -3,8 +3,8 @@
 from services.cost.charges import BILLABLE, Charge, charges
 from services.cost.prices import NoQuote, PriceBook
 from shared.steps import AgentResponse, AgentThought, Usage
+from tests.support.run_samples import deletion, whole_run
 from tests.support.steps import model_call, new_key, only
-from tests.unit.recorder.samples import deletion, whole_run
 
 BOOK = PriceBook()
 

@@ -12,8 +12,8 @@ from services.recorder.references import BodyKey
 from shared.errors import Permanent
 from shared.run_state import fold
 from shared.steps import BodyRef, Step, Usage, decode_step, encode_step
+from tests.support.run_samples import deletion, runs, whole_run
 from tests.support.steps import PROJECT, new_key, requested, result
-from tests.unit.recorder.samples import deletion, runs, whole_run
 
 SHA256 = "ab" * 32
 

@@ -1,15 +1,19 @@
 """From the state to the next request, and from the model's answer to calls that can be checked."""
 
+import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.runner.conversation import CALL_ID_LENGTH, check_call, new_call_ids, next_request, tool_content
-from services.runner.model import ModelRequest
-from shared.run_state import RunState, fold
+from services.runner.calls import CALL_ID_LENGTH, check_call, new_call_ids
+from services.runner.conversation import Conversation, tool_content
+from services.runner.model import ModelRequest, Tools
+from services.runner.tools.base import ToolError
+from shared.run_state import fold
 from shared.steps import (
     AgentResponse,
     AgentThought,
@@ -47,8 +51,14 @@ def talk() -> list[Step]:
     ]
 
 
+def request_after(steps: Sequence[Step]) -> ModelRequest:
+    state = fold(steps)
+    assert state.request is not None
+    return Conversation(state.request).request(state.turns)
+
+
 def test_the_request_is_the_conversation_in_the_providers_form() -> None:
-    request = next_request(fold(talk()))
+    request = request_after(talk())
     assert [m["role"] for m in request.messages] == [
         "system",
         "user",
@@ -71,13 +81,13 @@ def test_a_request_rebuilt_from_the_log_has_the_same_hash() -> None:
     steps = talk()
     for length in range(3, len(steps) + 1):
         again = decode_steps(encode_steps(steps[:length]))
-        assert next_request(fold(again)).hash() == next_request(fold(steps[:length])).hash()
+        assert request_after(again).hash() == request_after(steps[:length]).hash()
 
 
 def test_claims_and_times_do_not_change_the_hash_but_words_and_parameters_do() -> None:
-    base = next_request(fold(opening())).hash()
+    base = request_after(opening()).hash()
     retaken = [*opening(), claimed(KEY, 3, attempt=2)]
-    assert next_request(fold(retaken)).hash() == base
+    assert request_after(retaken).hash() == base
     changed = [
         opening(instructions="x"),
         opening(model="m"),
@@ -85,23 +95,44 @@ def test_claims_and_times_do_not_change_the_hash_but_words_and_parameters_do() -
         opening(parameters=Parameters(temperature=0.0)),
         opening(messages=(Message(role="user", content="x"),)),
     ]
-    hashes = {next_request(fold(steps)).hash() for steps in changed}
+    hashes = {request_after(steps).hash() for steps in changed}
     assert len(hashes | {base}) == len(changed) + 1
 
 
 def test_the_hash_does_not_depend_on_the_order_of_keys() -> None:
-    left = ModelRequest("m", [{"role": "user", "content": "é"}], (), {"top_p": 1, "temperature": 0.5})
-    right = ModelRequest("m", [{"content": "é", "role": "user"}], (), {"temperature": 0.5, "top_p": 1})
+    left = ModelRequest("m", [{"role": "user", "content": "é"}], Tools(), {"top_p": 1, "temperature": 0.5})
+    right = ModelRequest("m", [{"content": "é", "role": "user"}], Tools(), {"temperature": 0.5, "top_p": 1})
     assert left.hash() == right.hash()
-    assert len(left.hash()) == 64
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+objects = st.dictionaries(st.text(), values, max_size=4)
+names = st.sampled_from(["temperature", "top_p", "max_tokens", "random_seed"])
+
+
+@given(st.lists(objects, max_size=3), st.lists(objects, max_size=3), st.dictionaries(names, values))
+def test_the_hash_is_that_of_the_whole_request_as_canonical_json(
+    messages: list[Any], tools: list[Any], parameters: dict[str, Any]
+) -> None:
+    whole = {"model": "m", "messages": messages, "tools": tools, **parameters}
+    text = json.dumps(whole, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    request = ModelRequest("m", messages, Tools(tools), parameters)
+    assert request.hash() == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_the_hash_of_a_request_stays_what_it_was_in_logs_of_earlier_versions() -> None:
+    hashes = [request_after(talk()[:length]).hash()[:12] for length in (3, 5, 6)]
+    assert hashes == ["598604d31674", "d85cc40f465f", "423bc5d2d951"]
 
 
 def test_a_body_that_was_not_read_is_never_sent_to_a_model() -> None:
     body = BodyRef(sha256="0" * 64, size=70_000)
     with pytest.raises(TypeError, match="not read"):
-        next_request(fold([*opening()[:2], make(UserRequest, KEY, 2, content=body)]))
-    with pytest.raises(ValueError, match="first step"):
-        next_request(RunState())
+        request_after([*opening()[:2], make(UserRequest, KEY, 2, content=body)])
 
 
 @pytest.mark.parametrize(
@@ -139,7 +170,12 @@ def test_call_ids_are_unique_in_the_run(given_ids: list[str], taken: set[str]) -
 
 
 def checked(raw: str, complaint: str | None = None) -> Any:
-    return check_call(call("pure", raw), [tool_spec("pure", Effect.IDEMPOTENT)], lambda *_: complaint)
+    def effect_of(*_: object) -> Effect:
+        if complaint is not None:
+            raise ToolError(complaint)
+        return Effect.IDEMPOTENT
+
+    return check_call(call("pure", raw), [tool_spec("pure", Effect.IRREVERSIBLE)], effect_of)
 
 
 @pytest.mark.parametrize(

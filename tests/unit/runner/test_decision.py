@@ -5,14 +5,17 @@ that this action leads to, and between any two appends the runner may die, the u
 runner may take over.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from services.runner.conversation import check_call, new_call_ids, next_request
+from services.runner.calls import check_call, new_call_ids
+from services.runner.conversation import Conversation
 from services.runner.decision import CallModel, CallTools, Finish, GiveUp, Stop, next_action
+from services.runner.tools.base import ToolError
 from shared.run_state import fold
 from shared.steps import (
     AgentResponse,
@@ -22,6 +25,7 @@ from shared.steps import (
     RequestedToolCall,
     RunClaimed,
     RunFinished,
+    RunRequested,
     RunStatus,
     Step,
     ToolCall,
@@ -37,6 +41,12 @@ CALLS = st.builds(
     tool=st.sampled_from([*Effect, "teleport"]).map(str),
     arguments=st.sampled_from(["{}", "", '{"value": 1}', "{", "[]", '{"bad": 1}']),
 )
+
+
+def _effect_of(tool: str, given: Mapping[str, Any]) -> Effect:
+    if "bad" in given:
+        raise ToolError("no such argument")
+    return Effect(tool)
 
 
 class RunMachine(RuleBasedStateMachine):
@@ -78,7 +88,7 @@ class RunMachine(RuleBasedStateMachine):
         match next_action(state, attempt=self.claims):
             case CallModel():
                 self.asked += 1
-                next_request(state)
+                Conversation(only(self.steps, RunRequested)[0]).request(state.turns)
                 self._model(answer)
             case CallTools(calls, together):
                 assert together or len(calls) == 1
@@ -106,7 +116,7 @@ class RunMachine(RuleBasedStateMachine):
         if state.rounds >= self.most_rounds:
             return
         for call in calls:
-            wrong = check_call(call, TOOLS, lambda _, given: "no such argument" if "bad" in given else None)
+            wrong = check_call(call, TOOLS, _effect_of)
             intent = {"arguments": wrong.arguments, "effect": wrong.effect, "idempotency_key": call.call_id}
             self.append(ToolCall, call_id=call.call_id, tool=call.tool, **intent)
             if wrong.complaint is not None:

@@ -1,12 +1,13 @@
 """The model behind the official client, against a server that misbehaves in every way on a real socket."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from services.runner.mistral import MistralModel
-from services.runner.model import JsonObject, ModelFailed, ModelReply, ModelRequest
+from services.runner.model import JsonObject, ModelFailed, ModelReply, ModelRequest, Tools
 from services.runner.settings import Settings
 from shared.steps import Attempt, RequestedToolCall, Usage
 from tests.support.provider import (
@@ -21,6 +22,7 @@ from tests.support.provider import (
     tool_answer,
     tool_delta,
 )
+from tests.support.waiting import eventually
 
 REQUEST = ModelRequest("mistral-large-latest", [{"role": "user", "content": "What is 5 + 10?"}])
 
@@ -81,7 +83,7 @@ async def test_the_request_carries_tools_and_parameters() -> None:
         "function": {"name": "t", "description": "d", "parameters": {"type": "object"}},
     }
     parameters = {"temperature": 0.5, "random_seed": 3, "max_tokens": 7, "top_p": 0.9}
-    request = ModelRequest("m", REQUEST.messages, [tool], parameters)
+    request = ModelRequest("m", REQUEST.messages, Tools([tool]), parameters)
     async with provider(text_answer("ok")) as server:
         await model_of(server).complete(request, Feed())
     sent = server.requests[0]
@@ -291,6 +293,18 @@ async def test_nobody_listening_is_a_failure_that_may_be_retried() -> None:
     with pytest.raises(ModelFailed) as caught:
         await MistralModel(settings).complete(REQUEST, Feed())
     assert (caught.value.failure.type, caught.value.failure.retryable) == ("model-unavailable", True)
+
+
+async def test_every_run_of_a_full_runner_has_a_connection_of_its_own() -> None:
+    async with provider(Scripted([], hang=True)) as server:
+        model = model_of(server, runner_concurrency=150)
+        calls = [asyncio.create_task(model.complete(REQUEST, Feed())) for _ in range(150)]
+        try:
+            await eventually(lambda: len(server.requests) == 150)
+        finally:
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
 
 
 async def test_the_models_of_the_provider_are_listed_with_their_aliases() -> None:

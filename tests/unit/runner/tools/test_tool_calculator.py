@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runner.tools.base import ToolContext
+from services.runner.tools.base import ToolContext, ToolError
 from services.runner.tools.calculator import Calculator
 from services.runner.tools.registry import ToolRegistry
 
@@ -76,8 +76,9 @@ async def test_what_has_no_result_is_told_in_words(
 
 async def test_a_number_as_text_is_refused_with_what_would_be_right(context: ToolContext) -> None:
     arguments = {"operation": "plus", "x": "5", "z": 1}
-    told = REGISTRY.check("calculator", arguments)
-    assert told is not None
+    with pytest.raises(ToolError) as refused:
+        REGISTRY.effect_of("calculator", arguments)
+    told = str(refused.value)
     assert "`operation`: input should be 'add', 'subtract'" in told
     assert '`x`: must be a finite number, such as 5 or 0.1 (got "5")' in told
     assert "`y` is required" in told

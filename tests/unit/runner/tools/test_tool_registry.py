@@ -62,6 +62,13 @@ async def same(text: str) -> object:
     return text
 
 
+def refusal(arguments: object, name: str = "echo") -> str:
+    """What the model is told before the call is made."""
+    with pytest.raises(ToolError) as refused:
+        registry(same).effect_of(name, arguments)
+    return str(refused.value)
+
+
 async def test_a_right_call_has_its_result_its_time_and_its_units(context: ToolContext) -> None:
     outcome = await registry(same).call("echo", {"text": "héllo"}, context)
     assert (outcome.status, outcome.result) == ("ok", "héllo")
@@ -72,36 +79,35 @@ async def test_a_right_call_has_its_result_its_time_and_its_units(context: ToolC
 async def test_an_unknown_tool_is_told_with_the_names_of_the_known_ones(context: ToolContext) -> None:
     tools = registry(same)
     outcome = await tools.call("ehco", {}, context)
-    assert (outcome.status, outcome.result) == ("error", tools.check("ehco", {}))
+    assert (outcome.status, outcome.result) == ("error", refusal({}, "ehco"))
     assert outcome.result == "There is no tool 'ehco'. The tools are: echo."
 
 
-async def test_check_and_call_say_the_same_about_wrong_arguments(context: ToolContext) -> None:
+async def test_before_and_at_the_call_the_same_is_said_about_wrong_arguments(context: ToolContext) -> None:
     tools = registry(same)
     wrong: list[dict[str, Any]] = [{}, {"text": 5}, {"text": "a", "more": 1}, {"text": "a", "times": "x"}]
     for arguments in wrong:
         outcome = await tools.call("echo", arguments, context)
         assert outcome.status == "error"
-        assert outcome.result == tools.check("echo", arguments)
+        assert outcome.result == refusal(arguments)
         assert "Its arguments are: text, times (optional)." in str(outcome.result)
-    assert tools.check("echo", {"text": "a"}) is None
 
 
 @pytest.mark.parametrize("arguments", [None, [], "text", 5, [{"text": "a"}]])
 def test_arguments_that_are_no_object_are_told(arguments: object) -> None:
-    assert "expected a JSON object" in str(registry(same).check("echo", arguments))
+    assert "expected a JSON object" in refusal(arguments)
 
 
 def test_arguments_that_are_nested_too_deeply_or_are_no_text_are_told() -> None:
     deep: object = "x"
     for _ in range(sys.getrecursionlimit() * 20):
         deep = [deep]
-    assert "nested too deeply" in str(registry(same).check("echo", {"text": deep}))
-    assert "lone surrogates" in str(registry(same).check("echo", {"text": "\ud800"}))
+    assert "nested too deeply" in refusal({"text": deep})
+    assert "lone surrogates" in refusal({"text": "\ud800"})
 
 
 def test_long_wrong_arguments_are_not_repeated_in_full() -> None:
-    told = str(registry(same).check("echo", {f"field{n}" * 50: "x" * 10_000 for n in range(50)}))
+    told = refusal({f"field{n}" * 50: "x" * 10_000 for n in range(50)})
     assert len(told) < 2000
     assert "and 43 more" in told
 
@@ -110,9 +116,12 @@ def test_the_effect_is_that_of_the_very_call() -> None:
     tools = registry(same)
     assert tools.effect_of("echo", {"text": "a", "times": 0}) is Effect.PURE
     assert tools.effect_of("echo", {"text": "a"}) is Effect.IDEMPOTENT
-    for name, arguments in (("echo", {}), ("other", {}), ("echo", {"text": "a", "times": 2})):
-        with pytest.raises(ToolError):
-            tools.effect_of(name, arguments)
+
+
+def test_a_tool_that_cannot_tell_the_effect_of_a_call_is_held_to_its_strongest() -> None:
+    with capture_logs() as logs:
+        assert registry(same).effect_of("echo", {"text": "a", "times": 2}) is Effect.IRREVERSIBLE
+    assert logs[0]["error_type"] == "IndexError"
 
 
 async def test_a_tools_own_error_reaches_the_model_as_it_is(context: ToolContext) -> None:

@@ -1,18 +1,17 @@
 """A recorder on a real broker and a real database, without the process around it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
-from nats.js.api import Header, RawStreamMsg
-from nats.js.errors import NotFoundError
+from nats.aio.msg import Msg
+from nats.js.api import Header
 
 from services.recorder.handlers import Recorder
 from shared.bodies import BodyStore
 from shared.bus import (
-    DEAD,
     KINDS_HEADER,
     RECORDER,
     RUNS,
@@ -27,8 +26,9 @@ from shared.database import Database
 from shared.scrub import Scrubber
 from shared.service import Runtime
 from shared.steps import Step, encode_steps
+from tests.support.broker import dead_letters, settled
+from tests.support.waiting import eventually
 
-T = TypeVar("T")
 TABLES = {"runs": "run_id", "steps": "run_id, seq", "bodies": "project, sha256"}
 
 
@@ -41,7 +41,7 @@ async def recorders(nats_url: str, database_url: str, count: int = 1) -> AsyncIt
             broker = await stack.enter_async_context(make_broker("recorder", nats_url))
             database = Database(database_url, size=4, name="recorder")
             stack.push_async_callback(database.close)
-            runtime = Runtime("recorder", broker, Scrubber())
+            runtime = Runtime("recorder", broker, Scrubber(), started=True)
             recorder = Recorder(database, BodyStore(runtime.client))
             await stack.enter_async_context(runtime.consuming(RECORDER, recorder.record, most_messages=50))
             runtimes.append(runtime)
@@ -64,35 +64,13 @@ async def publish(nats_url: str, messages: Sequence[bytes | Sequence[Step]], sub
 async def drained(nats_url: str, consumer: Durable = RECORDER, within_s: float = 20.0) -> None:
     """Until every message of the stream was delivered and acknowledged."""
     async with make_broker("watcher", nats_url) as broker:
-        js = jetstream(client_of(broker))
-
-        async with asyncio.timeout(within_s):
-            while True:
-                info = await js.consumer_info(consumer.stream, consumer.name)
-                if info.num_pending == 0 and info.num_ack_pending == 0:
-                    return
-                await asyncio.sleep(0.02)
+        await eventually(lambda: settled(client_of(broker), consumer), within_s=within_s)
 
 
-async def until(condition: Callable[[], Awaitable[T]], within_s: float = 10.0) -> T:
-    """The first true answer."""
-    async with asyncio.timeout(within_s):
-        while not (answer := await condition()):
-            await asyncio.sleep(0.02)
-    return answer
-
-
-async def dead_letters(nats_url: str) -> list[RawStreamMsg]:
+async def buried(nats_url: str) -> list[Msg]:
+    """The dead letters."""
     async with make_broker("watcher", nats_url) as broker:
-        js = jetstream(client_of(broker))
-        state = (await js.stream_info(DEAD)).state
-        letters = []
-        for sequence in range(max(1, state.first_seq), state.last_seq + 1):
-            try:
-                letters.append(await js.get_msg(DEAD, sequence))
-            except NotFoundError:
-                continue
-        return letters
+        return await dead_letters(client_of(broker))
 
 
 async def dump(database: Database) -> dict[str, list[dict[str, Any]]]:

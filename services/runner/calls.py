@@ -1,0 +1,77 @@
+"""The tool calls that a model asked for: ids unique in the run, and arguments that were checked. Pure."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from services.runner.conversation import text_of
+from services.runner.tools.base import ToolError
+from shared.run_state import RunState
+from shared.steps import Effect, RequestedToolCall, ToolSpec
+
+CALL_ID_LENGTH = 9  # the provider takes nine letters and digits
+
+
+def new_call_ids(state: RunState, calls: Sequence[RequestedToolCall]) -> tuple[RequestedToolCall, ...]:
+    """The calls with ids that are unique in the run; a model may leave them out or repeat them."""
+    taken = set(state.call_ids)
+    unique: list[RequestedToolCall] = []
+    for index, call in enumerate(calls):
+        call_id = call.call_id
+        if not call_id or call_id == "null" or call_id in taken:
+            call_id = _derived_id(state, index, taken)
+        taken.add(call_id)
+        unique.append(call if call_id == call.call_id else call.model_copy(update={"call_id": call_id}))
+    return tuple(unique)
+
+
+@dataclass(frozen=True)
+class CheckedCall:
+    """A requested call with its arguments read, or the message that tells the model what is wrong."""
+
+    call_id: str
+    tool: str
+    arguments: JsonValue
+    effect: Effect
+    error_type: str | None = None
+    complaint: str | None = None
+
+
+EffectOf = Callable[[str, dict[str, JsonValue]], Effect]
+"""The effect of a call of the named tool. Raises ToolError, which tells the model what is wrong with it."""
+
+
+def check_call(call: RequestedToolCall, specs: Sequence[ToolSpec], effect_of: EffectOf) -> CheckedCall:
+    """Read the raw arguments, and ask what their call would do."""
+    raw = text_of(call.arguments)
+    if call.tool not in (names := [spec.name for spec in specs]):
+        known = ", ".join(names) or "none"
+        complaint = f"There is no tool {call.tool!r}; the tools are: {known}."
+        return CheckedCall(call.call_id, call.tool, raw, Effect.PURE, "unknown-tool", complaint)
+    try:
+        arguments = _parse(raw)
+        return CheckedCall(call.call_id, call.tool, arguments, effect_of(call.tool, arguments))
+    except ToolError as error:
+        return CheckedCall(call.call_id, call.tool, raw, Effect.PURE, "invalid-arguments", str(error))
+
+
+def _parse(raw: str) -> dict[str, JsonValue]:
+    try:
+        arguments = json.loads(raw or "{}")
+    except (ValueError, RecursionError) as error:
+        raise ToolError(f"The arguments are not valid JSON ({error}); write one JSON object.") from error
+    if not isinstance(arguments, dict):
+        raise ToolError("The arguments are not a JSON object; write one JSON object.")
+    return arguments
+
+
+def _derived_id(state: RunState, index: int, taken: set[str]) -> str:
+    run_id = state.request.run_id if state.request else ""
+    for salt in range(1000):
+        digest = hashlib.sha256(f"{run_id}:{state.next_seq}:{index}:{salt}".encode()).hexdigest()
+        if digest[:CALL_ID_LENGTH] not in taken:
+            return digest[:CALL_ID_LENGTH]
+    raise AssertionError("unreachable: a thousand hashes in a row were taken")

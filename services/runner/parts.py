@@ -1,0 +1,58 @@
+"""The runner's parts and how they hang together, built once the broker is connected."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+from services.runner.catalog import Announcer
+from services.runner.driver import Driver
+from services.runner.handlers import JobHandler
+from services.runner.mistral import MistralModel
+from services.runner.performer import Means
+from services.runner.settings import Settings
+from services.runner.sweep import Sweep
+from services.runner.worker import Limits, Worker
+from shared.bus import RUNNER
+from shared.dead_letters import DeadLetters
+from shared.puller import Puller
+from shared.run_log import RunLog
+from shared.service import Runtime
+
+
+@asynccontextmanager
+async def assembled(
+    settings: Settings, means: Means, provider: MistralModel, runtime: Runtime
+) -> AsyncIterator[None]:
+    """The parts while they work. At the end no job is taken any more, and the runs in hand are drained."""
+    client = runtime.client
+    puller = Puller(client, RUNNER.stream, RUNNER.name, limit=0)
+    worker = _worker(settings, means, puller, runtime)
+    announcer = Announcer(client, means.tools, provider, settings.provider)
+    await client.subscribe("run.nudge.>", cb=worker.nudged)
+    beside = {"heartbeats": worker.keep_alive(), "catalog": announcer.run(), "sweep": Sweep(client).run()}
+    async with _working(runtime, beside):
+        async with puller, _working(runtime, {"jobs": worker.take_jobs()}):
+            yield
+        await worker.drain()
+
+
+def _worker(settings: Settings, means: Means, puller: Puller, runtime: Runtime) -> Worker:
+    run_log = RunLog(runtime.client, runtime.scrubber)
+    driver = Driver(runtime, run_log, means, max_attempts=settings.runner_max_attempts)
+    letters = DeadLetters(runtime.client, RUNNER.name)
+    handler = JobHandler(driver, letters, ack_wait_s=settings.run_ack_wait_s)
+    limits = Limits(settings.runner_concurrency, settings.run_ack_wait_s, settings.runner_drain_s)
+    return Worker(puller, handler, limits)
+
+
+@asynccontextmanager
+async def _working(runtime: Runtime, work: dict[str, Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """The work goes on while the block runs."""
+    tasks = [runtime.keep(asyncio.create_task(each, name=name)) for name, each in work.items()]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
