@@ -11,7 +11,7 @@ from uuid_utils import uuid7
 from benchmarks.figures import Figure, at_least, below, median, percentile
 from benchmarks.stack import connect, stack
 from shared.bus import client_of, make_broker
-from shared.run_log import RunKey, RunLog
+from shared.run_log import RunLog
 from shared.scrub import Scrubber
 from shared.steps import (
     AgentRef,
@@ -32,6 +32,7 @@ from shared.steps import (
     UserRequest,
     now,
 )
+from shared.subjects import RunKey
 
 RUNS = 2000
 WRITERS = 16

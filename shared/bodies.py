@@ -10,10 +10,11 @@ from typing import Final
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from shared.bus import BODIES, body_subject, jetstream
+from shared.bus import BODIES, jetstream
 from shared.errors import StudioError, Unavailable
 from shared.steps import BodyRef
 from shared.stored import stored_messages, subject_of
+from shared.subjects import body_subject
 
 PART_BYTES: Final = 512 * 1024
 

@@ -50,50 +50,6 @@ DEDUPLICATION_S: Final = 120
 DISCONNECT_S: Final = 5.0
 
 
-def job_subject(project: str, run_id: str) -> str:
-    return f"run.job.{project}.{run_id}"
-
-
-def log_subject(project: str, run_id: str) -> str:
-    """The one literal subject that holds a run's whole log after step 0."""
-    return f"run.log.{project}.{run_id}"
-
-
-def stored_subject(project: str, run_id: str) -> str:
-    """Core NATS: each message of the run's log again, sent by the server once it is on disk."""
-    return f"run.stored.log.{project}.{run_id}"
-
-
-def live_subject(project: str, run_id: str) -> str:
-    """Core NATS: what is going on right now (token deltas, retries), never stored."""
-    return f"run.live.{project}.{run_id}"
-
-
-def nudge_subject(project: str, run_id: str) -> str:
-    """Core NATS: tells the runner of a run to look at its log at once."""
-    return f"run.nudge.{project}.{run_id}"
-
-
-def redo_subject(service: str, project: str, run_id: str) -> str:
-    """Where a dead letter of a service is sent again: the runner takes jobs, others read on `run.redo`."""
-    if service == RUNNER.name:
-        return job_subject(project, run_id)
-    return f"run.redo.{service}.{project}.{run_id}"
-
-
-def body_subject(project: str, sha256: str, part: str) -> str:
-    """A part of a value that was too large for a step."""
-    return f"body.{project}.{sha256}.{part}"
-
-
-def dead_subject(service: str, reason: str, project: str, run_id: str) -> str:
-    return f"dead.{service}.{reason}.{project}.{run_id}"
-
-
-def catalog_subject(what: str) -> str:
-    return f"catalog.{what}"
-
-
 class BusSettings(ServiceSettings):
     """What the declaration needs to know about the deployment."""
 

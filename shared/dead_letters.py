@@ -15,10 +15,11 @@ from nats.errors import Error as NatsError
 from nats.js.errors import APIError, NotFoundError
 from prometheus_client import Counter
 
-from shared.bus import DEAD, RUNS, client_of, dead_subject, jetstream, make_broker, redo_subject
+from shared.bus import DEAD, RUNNER, RUNS, client_of, jetstream, make_broker
 from shared.errors import Permanent, Unavailable
 from shared.settings import ServiceSettings
 from shared.stored import sequence_of, stored_messages, subject_of
+from shared.subjects import RunKey, dead_subject, job_subject, redo_subject
 
 DEAD_LETTERS = Counter("studio_dead_letters_total", "Messages given up for good.", ["service", "reason"])
 ERROR_LIMIT: Final = 1000
@@ -43,8 +44,7 @@ class DeadLetters:
             "Dead-Error": _header_text(error),
             "Nats-Msg-Id": f"{self._service}:{meta.sequence.stream}:{digest}",
         }
-        project, run_id = message.subject.split(".")[-2:]
-        subject = dead_subject(self._service, reason, project, run_id)
+        subject = dead_subject(self._service, reason, RunKey.of_subject(message.subject))
         try:
             await self._js.publish(subject, payload, timeout=5, stream=DEAD, headers=headers)
         except (NatsError, OSError) as failure:
@@ -61,8 +61,8 @@ async def resend(client: Client, sequence: int) -> str:
     try:
         letter = await js.get_msg(DEAD, sequence)
         headers: Mapping[str, str] = letter.headers or {}
-        project, run_id = headers["Dead-Subject"].split(".")[-2:]
-        subject = redo_subject(headers["Dead-Service"], project, run_id)
+        service, run = headers["Dead-Service"], RunKey.of_subject(headers["Dead-Subject"])
+        subject = job_subject(run) if service == RUNNER.name else redo_subject(service, run)
         await js.publish(
             subject, letter.data or b"", stream=RUNS, headers={"Nats-Msg-Id": f"redo:{sequence}"}
         )

@@ -19,31 +19,17 @@ from nats.js.api import Header
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
 from shared.bodies import BodyStore
-from shared.bus import (
-    DEAD,
-    KINDS_HEADER,
-    RUNS,
-    dead_subject,
-    jetstream,
-    job_subject,
-    log_subject,
-    redo_subject,
-)
+from shared.bus import DEAD, KINDS_HEADER, RUNS, jetstream
 from shared.errors import Conflict, Permanent, Unavailable
 from shared.payload import Payloads
 from shared.scrub import Scrubber
-from shared.steps import Step
+from shared.steps import Step, decode_steps
 from shared.stored import last_stored, sequence_of, stored_messages
+from shared.subjects import RunKey, dead_subject, job_subject, log_subject, redo_subject
 
 WRONG_LAST_SEQUENCE: Final = frozenset({10071, 10164})
 NO_SUCH_SEQUENCE: Final = 10043
 STREAM_FULL: Final = frozenset({10047, 10077, 10122})
-
-
-@dataclass(frozen=True)
-class RunKey:
-    project: str
-    run_id: str
 
 
 @dataclass(frozen=True)
@@ -87,7 +73,7 @@ class RunLog:
 
     async def request(self, run: RunKey, sealed: Sealed, *, patience_s: float = 5.0) -> None:
         """Put step 0 into the queue. Repeating it is harmless; raises Conflict if another is there."""
-        await self._publish(job_subject(run.project, run.run_id), run, sealed, 0, patience_s)
+        await self._publish(job_subject(run), run, sealed, 0, patience_s)
 
     async def append(self, run: RunKey, sealed: Sealed, expected: int, *, patience_s: float = 30.0) -> int:
         """Append the steps after sequence `expected` (0: nothing yet); returns the new last sequence.
@@ -96,34 +82,40 @@ class RunLog:
         `patience_s` seconds (the steps may be stored nevertheless: read before deciding), Permanent when
         the steps cannot be stored at all.
         """
-        return await self._publish(log_subject(run.project, run.run_id), run, sealed, expected, patience_s)
+        return await self._publish(log_subject(run), run, sealed, expected, patience_s)
 
-    async def read(self, run: RunKey, *, after: int = 0, fresh: bool = False) -> LogRead:
+    async def read(
+        self, run: RunKey, *, after: int = 0, fresh: bool = False, inflate: bool = True
+    ) -> LogRead:
         """The steps after stream sequence `after`, step 0 first when `after` is 0.
 
-        `fresh` asks the stream's leader for the end of the log, since a follower's answer may be old.
+        `fresh` asks the stream's leader for the end of the log, since a follower's answer may be old. Without
+        `inflate` large values stay references.
         """
-        subject = log_subject(run.project, run.run_id)
+        subject = log_subject(run)
         last = await self._last_sequence(subject) if fresh else 0
         steps: list[Step] = []
         sequence = after
-        job_of_run = job_subject(run.project, run.run_id)
+        job_of_run = job_subject(run)
         if after == 0 and (job := await last_stored(self._client, RUNS, job_of_run)):
-            steps += await self._payloads.decode(run.project, job.data)
+            steps += await self._steps(run, job.data, inflate)
         async for message in stored_messages(self._client, RUNS, subject, after + 1):
-            steps += await self._payloads.decode(run.project, message.data)
+            steps += await self._steps(run, message.data, inflate)
             sequence = sequence_of(message)
         if sequence < last:
             raise Unavailable(f"the log of run {run.run_id} is read from a replica that is behind")
         return LogRead(tuple(steps), sequence)
 
+    async def _steps(self, run: RunKey, data: bytes, inflate: bool) -> list[Step]:
+        return await self._payloads.decode(run.project, data) if inflate else decode_steps(data)
+
     async def purge(self, run: RunKey) -> None:
         """Erase the run from the broker, dead letters included; `run-deleted` stays as the tombstone."""
-        log_of_run = log_subject(run.project, run.run_id)
+        log_of_run = log_subject(run)
         await self._erase(RUNS, log_of_run, keep_last=True)
-        await self._erase(RUNS, job_subject(run.project, run.run_id))
-        await self._erase(RUNS, redo_subject("*", run.project, run.run_id))
-        await self._erase(DEAD, dead_subject("*", "*", run.project, run.run_id))
+        await self._erase(RUNS, job_subject(run))
+        await self._erase(RUNS, redo_subject("*", run))
+        await self._erase(DEAD, dead_subject("*", "*", run))
 
     async def _erase(self, stream: str, subject: str, *, keep_last: bool = False) -> None:
         """One by one, which overwrites them on disk; a purge of a subject has cost other subjects' jobs

@@ -5,14 +5,16 @@ A command's module is loaded when the command is used, so that none waits for wh
 
 import sys
 from importlib import import_module
-from typing import Any, Final
+from importlib.metadata import version
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
 COMMANDS: Final = {
-    **dict.fromkeys(("up", "down", "status", "logs", "doctor"), "studio.commands.stack"),
+    **dict.fromkeys(("up", "down", "status", "doctor"), "studio.commands.stack"),
+    "logs": "studio.commands.logs",
     **dict.fromkeys(("run", "runs", "show", "cancel", "delete"), "studio.commands.runs"),
     "demo": "studio.commands.demo",
 }
@@ -35,8 +37,18 @@ class LazyGroup(TyperGroup):
 app = typer.Typer(cls=LazyGroup, no_args_is_help=True, pretty_exceptions_show_locals=False)
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"studio {version('agentops-studio')}")
+        raise typer.Exit
+
+
 @app.callback()
-def studio() -> None:
+def studio(
+    is_version_wanted: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and end.")
+    ] = False,
+) -> None:
     """AgentOps Studio: run agents durably, watch every step, know what it cost."""
     for stream in (sys.stdout, sys.stderr):
         # What a model writes may hold characters that this terminal cannot show.

@@ -12,8 +12,8 @@ from shared.bodies import BodyMissing, BodyStore
 from shared.database import Database
 from shared.errors import Unavailable
 from shared.preview import Shown, shown
-from shared.run_log import RunKey
 from shared.steps import BodyRef, Text, reference_in
+from shared.subjects import RunKey
 
 INFLATE_EACH: Final = 256 * 1024
 INFLATE_ALL: Final = 1024 * 1024

@@ -16,10 +16,11 @@ from nats.js.errors import NotFoundError
 from pydantic import BaseModel, ValidationError
 
 from services.gateway.problems import invalid, unavailable
-from shared.bus import CATALOG, catalog_subject, jetstream
+from shared.bus import CATALOG, jetstream
 from shared.catalog import Models, Tool, Tools
 from shared.errors import Unavailable
 from shared.steps import ToolSpec
+from shared.subjects import catalog_subject
 
 log = structlog.get_logger(__name__)
 

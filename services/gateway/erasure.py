@@ -23,8 +23,9 @@ from services.gateway.store import DeletionRow
 from shared.bus import COST, RECORDER, jetstream
 from shared.database import Database
 from shared.errors import StudioError, Unavailable
-from shared.run_log import RunKey, RunLog
+from shared.run_log import RunLog
 from shared.steps import Undecodable
+from shared.subjects import RunKey
 
 log = structlog.get_logger(__name__)
 

@@ -16,7 +16,7 @@ from services.gateway.log_reader import LogReader
 from services.gateway.metrics import WATCHED
 from services.gateway.problems import unavailable
 from services.gateway.watch import Listener, Watch
-from shared.run_log import RunKey
+from shared.subjects import RunKey
 
 TICK_S: Final = 1.0
 MOST_CHECKS: Final = 16

@@ -14,10 +14,10 @@ from nats.errors import Error as NatsError
 
 from services.gateway.problems import RUN_ACTIVE, RUN_FINISHED, Problem, no_such_run
 from services.gateway.runs import Runs
-from shared.bus import nudge_subject
 from shared.errors import Conflict, Unavailable
-from shared.run_log import RunKey, RunLog
+from shared.run_log import RunLog
 from shared.steps import CancelRequested, RunDeleted, RunStatus, Step, now
+from shared.subjects import RunKey, nudge_subject
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +62,7 @@ class Lifecycle:
 
         standing, _ = await self._append(run, decide)
         try:
-            await self._client.publish(nudge_subject(run.project, run.run_id), b"")
+            await self._client.publish(nudge_subject(run), b"")
         except (NatsError, OSError) as error:
             log.info("the runner was not nudged, it will see the step later", error=str(error))
         return standing.status

@@ -13,11 +13,11 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
-from shared.bus import KINDS_HEADER, RUNS, jetstream, job_subject, log_subject
+from shared.bus import KINDS_HEADER, RUNS, jetstream
 from shared.errors import Unavailable
-from shared.run_log import RunKey
 from shared.steps import Step, decode_steps
 from shared.stored import last_stored, page, sequence_of
+from shared.subjects import RunKey, job_subject, log_subject
 
 PAGE_BYTES: Final = 4 * 1024 * 1024
 READ_TIMEOUT_S: Final = 3.0
@@ -44,7 +44,7 @@ class LogReader:
 
     async def last(self, run: RunKey) -> Last | None:
         """None when the run's log holds nothing (it may be queued: see `job`)."""
-        message = await last_stored(self._client, RUNS, log_subject(run.project, run.run_id))
+        message = await last_stored(self._client, RUNS, log_subject(run))
         if message is None:
             return None
         headers = message.headers or {}
@@ -53,14 +53,14 @@ class LogReader:
 
     async def job(self, run: RunKey) -> Step | None:
         """Step 0; None only if the stream's leader says so, for a follower may not have it yet."""
-        subject = job_subject(run.project, run.run_id)
+        subject = job_subject(run)
         message = await last_stored(self._client, RUNS, subject)
         data = message.data if message is not None else await self._leader_data(subject)
         return decode_steps(data)[0] if data else None
 
     async def pages(self, run: RunKey, *, after: int = 0) -> AsyncIterator[list[tuple[int, bytes]]]:
         """The messages behind stream sequence `after`: pages of (sequence, JSON array of steps)."""
-        subject = log_subject(run.project, run.run_id)
+        subject = log_subject(run)
         more = True
         while more:
             read = await page(self._client, RUNS, subject, after + 1, most_bytes=PAGE_BYTES)

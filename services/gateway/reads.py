@@ -15,8 +15,8 @@ from services.gateway.problems import DatabaseAway
 from services.gateway.views import Cost, RunView
 from shared.database import Connection, Database
 from shared.errors import Unavailable
-from shared.run_log import RunKey
 from shared.steps import Failure, RunStatus, Usage
+from shared.subjects import RunKey
 
 COLUMNS: Final = """
     r.run_id, r.status, r.agent, r.agent_version, r.model, r.prompt, r.prompt_body, r.response,

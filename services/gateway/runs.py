@@ -21,9 +21,9 @@ from services.gateway.reads import RunFilter, RunRow, StepText
 from services.gateway.views import Cost, RunView, view_of
 from shared.database import Connection, Database
 from shared.errors import Unavailable
-from shared.run_log import RunKey
 from shared.run_state import LogGap, RunState
 from shared.steps import AgentResponse, Step, decode_steps, encode_step
+from shared.subjects import RunKey
 
 log = structlog.get_logger(__name__)
 

@@ -22,9 +22,10 @@ from services.gateway.problems import KEY_REUSED, Problem, invalid, unavailable
 from services.gateway.requests import ParametersInput, RunInput
 from services.gateway.settings import GatewaySettings
 from shared.errors import Conflict, Unavailable
-from shared.run_log import RunKey, RunLog, Sealed
+from shared.run_log import RunLog, Sealed
 from shared.scrub import Scrubber
 from shared.steps import AgentRef, Message, Parameters, RunRequested, ToolSpec, now
+from shared.subjects import RunKey
 
 log = structlog.get_logger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from shared.database import Connection
-from shared.run_log import RunKey
+from shared.subjects import RunKey
 
 CLAIM_DELETIONS: Final = """
     UPDATE deletions SET tries = tries + 1, due_at = now() + $1 WHERE run_id IN (

@@ -13,8 +13,8 @@ from services.gateway.runs import Runs
 from services.gateway.starter import Order, Prepared, Starter
 from services.gateway.views import Cost, RunView
 from shared.errors import Unavailable
-from shared.run_log import RunKey
 from shared.steps import Step
+from shared.subjects import RunKey
 
 log = structlog.get_logger(__name__)
 

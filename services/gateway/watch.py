@@ -20,10 +20,9 @@ from nats.errors import Error as NatsError
 
 from services.gateway.log_reader import LogReader
 from services.gateway.metrics import REPAIRS
-from shared.bus import live_subject, stored_subject
 from shared.errors import Unavailable
-from shared.run_log import RunKey
 from shared.steps import Step, Undecodable, decode_steps, encode_step
+from shared.subjects import RunKey, live_subject, stored_subject
 
 log = structlog.get_logger(__name__)
 
@@ -96,7 +95,7 @@ class Watch:
             return
         self._has_deltas = True
         try:
-            await self._subscribe(live_subject(self.run.project, self.run.run_id), self._live)
+            await self._subscribe(live_subject(self.run), self._live)
         except Unavailable:
             self._has_deltas = False
             raise
@@ -129,7 +128,7 @@ class Watch:
         self.position = max(self._heard, last.sequence if last else 0)
 
     async def _listen(self) -> None:
-        await self._subscribe(stored_subject(self.run.project, self.run.run_id), self._stored)
+        await self._subscribe(stored_subject(self.run), self._stored)
 
     async def _subscribe(self, subject: str, callback: Callable[[Msg], Awaitable[None]]) -> None:
         try:

@@ -13,9 +13,10 @@ from nats.errors import Error as NatsError
 from services.runner.mistral import MistralModel
 from services.runner.model import ModelFailed
 from services.runner.tools.registry import ToolRegistry
-from shared.bus import CATALOG, catalog_subject, jetstream
+from shared.bus import CATALOG, jetstream
 from shared.catalog import Models, Tools
 from shared.steps import now
+from shared.subjects import catalog_subject
 
 log = structlog.get_logger(__name__)
 EVERY_S: Final = 300.0

@@ -12,12 +12,10 @@ from services.runner.live import LiveFeed
 from services.runner.loop import HandedBack, RunLoop
 from services.runner.performer import Means
 from shared.bodies import BodyMissing
-from shared.bus import RUNS, job_subject, log_subject
 from shared.errors import Unavailable
-from shared.run_log import LogRead, RunKey, RunLog
+from shared.run_log import LogRead, RunLog
 from shared.service import Runtime
 from shared.steps import Failure, RunStatus, decode_steps
-from shared.stored import last_stored, sequence_of, stored_messages
 
 BODY_READS: Final = 5
 """How often a missing body is looked for: a replica may be behind, and does not say so."""
@@ -58,8 +56,8 @@ class Driver:
             journal.abandon()
 
     async def fail(self, job: Job, failure: Failure) -> None:
-        """End a run that cannot go on. Raises as `drive` does."""
-        journal = self._journal(job, await self._read_without_bodies(job.key))
+        """End a run that cannot go on; its large values need not be there. Raises as `drive` does."""
+        journal = self._journal(job, await self._log.read(job.key, inflate=False))
         if journal.state.finished is None and not journal.state.deleted:
             await self._end(journal, failure)
 
@@ -80,13 +78,3 @@ class Driver:
             if job.delivered < BODY_READS:
                 raise Unavailable(str(error)) from error
             raise
-
-    async def _read_without_bodies(self, key: RunKey) -> LogRead:
-        """The log with its references as they are, which is enough to end the run."""
-        job = await last_stored(self._client, RUNS, job_subject(key.project, key.run_id))
-        steps = decode_steps(job.data) if job is not None else []
-        sequence = 0
-        async for message in stored_messages(self._client, RUNS, log_subject(key.project, key.run_id)):
-            steps += decode_steps(message.data)
-            sequence = sequence_of(message)
-        return LogRead(tuple(steps), sequence)

@@ -7,7 +7,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from services.runner.loop import RunLoop
-from shared.run_log import RunKey
+from shared.subjects import RunKey
 
 log = structlog.get_logger(__name__)
 
@@ -15,17 +15,11 @@ GIVE_BACK_S: Final = 0.1
 """The delay with which another runner gets the job: soon, but no busy loop."""
 
 
-def run_of(subject: str) -> RunKey:
-    """The run that a job or a nudge is about."""
-    project, run_id = subject.split(".")[-2:]
-    return RunKey(project, run_id)
-
-
 class Job:
     """`loop` is there while the run is driven; `leaving`: it is to be handed back soon."""
 
     def __init__(self, message: Msg) -> None:
-        self.key = run_of(message.subject)
+        self.key = RunKey.of_subject(message.subject)
         self.message = message
         self.loop: RunLoop | None = None
         self.leaving = False

@@ -15,9 +15,10 @@ from typing import Any
 import structlog
 
 from shared.errors import Conflict, StudioError
-from shared.run_log import LogRead, RunKey, RunLog, Sealed
+from shared.run_log import LogRead, RunLog, Sealed
 from shared.run_state import LogGap, fold
 from shared.steps import CancelRequested, RunClaimed, RunDeleted, RunFinished, RunRequested, Step, now
+from shared.subjects import RunKey
 
 log = structlog.get_logger(__name__)
 Draft = tuple[type[Any], Mapping[str, Any]]

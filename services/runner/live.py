@@ -11,10 +11,9 @@ import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from shared.bus import live_subject
-from shared.run_log import RunKey
 from shared.scrub import Scrubber
 from shared.steps import Attempt
+from shared.subjects import RunKey, live_subject
 
 log = structlog.get_logger(__name__)
 INTERVAL_S: Final = 0.04
@@ -25,7 +24,7 @@ class LiveFeed:
 
     def __init__(self, client: Client, key: RunKey, scrubber: Scrubber) -> None:
         self._client = client
-        self._subject = live_subject(key.project, key.run_id)
+        self._subject = live_subject(key)
         self._scrubber = scrubber
         self._text = ""
         self._timer: asyncio.TimerHandle | None = None

@@ -16,19 +16,10 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from prometheus_client import Counter
 
-from shared.bus import (
-    CATALOG,
-    KINDS_HEADER,
-    RUNNER,
-    RUNS,
-    catalog_subject,
-    jetstream,
-    job_subject,
-    log_subject,
-)
+from shared.bus import CATALOG, KINDS_HEADER, RUNNER, RUNS, jetstream
 from shared.errors import Unavailable
-from shared.run_log import RunKey
 from shared.stored import last_stored, sequence_of, stored_messages, subject_of
+from shared.subjects import RunKey, catalog_subject, job_subject, log_subject
 
 log = structlog.get_logger(__name__)
 
@@ -75,12 +66,12 @@ class Sweep:
         async for message in stored_messages(self._client, RUNS, "run.job.>", after + 1):
             if sequence_of(message) > floor:
                 return
-            project, run_id = subject_of(message).split(".")[-2:]
-            if not await self._has_ended(RunKey(project, run_id)):
-                await self._requeue(RunKey(project, run_id), message)
+            run = RunKey.of_subject(subject_of(message))
+            if not await self._has_ended(run):
+                await self._requeue(run, message)
 
     async def _has_ended(self, run: RunKey) -> bool:
-        last = await last_stored(self._client, RUNS, log_subject(run.project, run.run_id))
+        last = await last_stored(self._client, RUNS, log_subject(run))
         kinds = (last.headers or {}).get(KINDS_HEADER, "").split(",") if last is not None else []
         return not ENDS.isdisjoint(kinds)
 
@@ -89,7 +80,7 @@ class Sweep:
             "Nats-Msg-Id": f"sweep:{run.run_id}:{sequence_of(message)}",
             KINDS_HEADER: "run-requested",
         }
-        subject = job_subject(run.project, run.run_id)
+        subject = job_subject(run)
         await self._js.publish(subject, message.data, stream=RUNS, headers=headers)
         REQUEUED.inc()
         log.warning("the broker had forgotten this run", run_id=run.run_id)

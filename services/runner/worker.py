@@ -10,9 +10,9 @@ from nats.errors import Error as NatsError
 from prometheus_client import Counter, Gauge, Histogram
 
 from services.runner.handlers import RETRY_DELAY_S, JobHandler
-from services.runner.job import GIVE_BACK_S, Job, run_of
+from services.runner.job import GIVE_BACK_S, Job
 from shared.puller import Puller
-from shared.run_log import RunKey
+from shared.subjects import RunKey
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +66,7 @@ class Worker:
 
     async def nudged(self, message: Msg) -> None:
         """Someone appended to the log of this run: if it is ours, look at it now."""
-        if (job := self._jobs.get(run_of(message.subject))) is not None:
+        if (job := self._jobs.get(RunKey.of_subject(message.subject))) is not None:
             job.look()
 
     async def drain(self) -> None:

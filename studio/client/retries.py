@@ -7,6 +7,7 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
+from studio.backoff import doubled
 from studio.client.errors import ApiError, StudioError, Unreachable
 
 
@@ -42,8 +43,8 @@ class Tries:
         told = (error.retry_after_s or 0.0) if isinstance(error, ApiError) else 0.0
         if not _may_pass(error) or self.failed >= self._policy.tries or told > self._policy.longest_s:
             raise error
-        doubled = self._policy.shortest_s * 2.0 ** min(self.failed - 1, 30)
-        return max(told, min(doubled, self._policy.longest_s) * random.uniform(0.5, 1.0))
+        wait = doubled(self._policy.shortest_s, self._policy.longest_s, self.failed)
+        return max(told, wait * random.uniform(0.5, 1.0))
 
 
 def _may_pass(error: StudioError) -> bool:

@@ -4,10 +4,11 @@ Exit codes: 0 every run completed; 1 one did not, or the stack could not be star
 before the end.
 """
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from studio.commands.folder import DEFAULT, Folder
 
 app = typer.Typer(add_completion=False)
 
@@ -15,9 +16,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Stop everything and end after the last run.")] = False,
-    folder: Annotated[
-        Path, typer.Option("--folder", envvar="STUDIO_FOLDER", help="The data folder of the stack.")
-    ] = Path(".studio"),
+    folder: Folder = DEFAULT,
 ) -> None:
     """Start the stack, run three prompts and show each step as it happens."""
     from studio.demo.show import run_demo

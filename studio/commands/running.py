@@ -72,7 +72,7 @@ def follow(studio: Studio, run_id: str, console: Console) -> Run:
     with LiveRun(console) as live, closing(events_of(studio, run_id, live.say)) as events:
         for event in events:
             live.take(event)
-    run = settled(studio, run_id)
+        run = settled(studio, run_id)
     console.print(summary(run))
     return run
 

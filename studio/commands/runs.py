@@ -15,21 +15,29 @@ Reference = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's id, or a part of its beginning or end that only it has.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON for programs, and nothing else on standard output.")]
-Agent = Annotated[str | None, typer.Option(help="The agent.", show_default=False)]
-Model = Annotated[str | None, typer.Option(help="The model.", show_default=False)]
-Session = Annotated[str | None, typer.Option(help="The session.", show_default=False)]
+Agent = Annotated[str | None, typer.Option(metavar="NAME", help="The agent.", show_default=False)]
+Model = Annotated[str | None, typer.Option(metavar="NAME", help="The model.", show_default=False)]
+Session = Annotated[str | None, typer.Option(metavar="ID", help="The session.", show_default=False)]
 
 
 @app.command()
 def run(
-    prompt: Annotated[str, typer.Argument(help="What the agent is asked; `-` reads it from standard input.")],
+    prompt: Annotated[
+        str,
+        typer.Argument(metavar="PROMPT", help="What the agent is asked; `-` reads it from standard input."),
+    ],
     agent: Agent = None,
     model: Model = None,
-    temperature: Annotated[float | None, typer.Option(help="0 for the most likely words.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The model's random seed.")] = None,
-    max_rounds: Annotated[int | None, typer.Option(help="Most answers that ask for tools.")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(metavar="NUMBER", help="0 for the most likely words.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="NUMBER", help="The model's random seed.")] = None,
+    max_rounds: Annotated[
+        int | None, typer.Option(metavar="COUNT", help="Most answers that ask for tools.")
+    ] = None,
     tool: Annotated[
-        list[str] | None, typer.Option(help="A tool it may use; give it once for each. All without it.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A tool it may use; give it once for each. All without it."),
     ] = None,
     session: Session = None,
     as_json: Json = False,
@@ -54,14 +62,17 @@ def run(
 @app.command()
 def runs(
     status: Annotated[
-        str | None, typer.Option(help="queued, running, waiting, completed, failed or cancelled.")
+        str | None,
+        typer.Option(metavar="STATUS", help="queued, running, waiting, completed, failed or cancelled."),
     ] = None,
     agent: Agent = None,
     model: Model = None,
     session: Session = None,
-    user: Annotated[str | None, typer.Option(help="The user.")] = None,
-    group: Annotated[str | None, typer.Option(help="The label of a group of runs.")] = None,
-    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="Most runs to list.")] = 20,
+    user: Annotated[str | None, typer.Option(metavar="ID", help="The user.")] = None,
+    group: Annotated[str | None, typer.Option(metavar="LABEL", help="The label of a group of runs.")] = None,
+    limit: Annotated[
+        int, typer.Option("-n", "--limit", metavar="COUNT", min=1, help="Most runs to list.")
+    ] = 20,
     as_json: Json = False,
 ) -> None:
     """List the newest runs; with --json one line for each."""
@@ -83,7 +94,9 @@ def show(run: Reference, as_json: Json = False) -> None:
 
 
 @app.command()
-def cancel(run: Reference, why: Annotated[str, typer.Option(help="Kept in the run's log.")] = "") -> None:
+def cancel(
+    run: Reference, why: Annotated[str, typer.Option(metavar="TEXT", help="Kept in the run's log.")] = ""
+) -> None:
     """Ask for the end of a run."""
     from studio.commands.ending import cancel_run
 

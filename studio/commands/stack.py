@@ -1,41 +1,33 @@
-"""`studio up`, `down`, `status`, `logs` and `doctor`: the terminal side of the embedded stack.
+"""`studio up`, `down`, `status` and `doctor`: the terminal side of the embedded stack.
 
 Exit codes: 0 as asked; 1 it could not be done, or something is not healthy; 3 for `up`: already
 running, for `status`: not running; 130 interrupted before it was ready.
 """
 
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
+from studio.commands.folder import DEFAULT, Folder
 from studio.stack import control, foreground
+from studio.stack.causes import in_words
 from studio.stack.display import Progress, failure, report_table, summary
 from studio.stack.doctor import Finding, examine
 from studio.stack.errors import AlreadyRunning, StackError
-from studio.stack.folder import DEFAULT, DataFolder
-from studio.stack.log_lines import merge, parse, printable, render
-from studio.stack.logs import follow, last_lines
+from studio.stack.folder import DataFolder
 from studio.stack.plan import Options
 from studio.stack.status import report
+from studio.terminal.output import notices, results, write_line
+from studio.terminal.text import plain
 
 FAILED = 1
 OTHER_STATE = 3
 INTERRUPTED = 130
 
-Folder = Annotated[
-    Path,
-    typer.Option("--folder", envvar="STUDIO_FOLDER", help="The data folder of the stack.", show_default=True),
-]
-app = typer.Typer(
-    help="The embedded stack: broker, database and services on this machine.", no_args_is_help=True
-)
-console = Console()
-errors = Console(stderr=True)
+app = typer.Typer()
 
 
 @app.command()
@@ -43,7 +35,9 @@ def up(
     folder: Folder = DEFAULT,
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="The gateway's port; 8000 or the next free one without it."),
+        typer.Option(
+            metavar="PORT", min=1, max=65535, help="The gateway's port; 8000 or the next free one without it."
+        ),
     ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return once it is ready, and let it run.")
@@ -58,7 +52,7 @@ def up(
         if detach:
             _up_detached(DataFolder.at(folder), port)
         else:
-            foreground.run(folder, Options(port=port), console)
+            foreground.run(folder, Options(port=port), results())
     except AlreadyRunning as error:
         _say_running(folder, error)
         raise typer.Exit(OTHER_STATE) from error
@@ -66,7 +60,7 @@ def up(
         _fail(error, folder)
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt as error:
-        errors.print("stopped before it was ready; nothing was left running")
+        notices().print("stopped before it was ready; nothing was left running")
         raise typer.Exit(INTERRUPTED) from error
 
 
@@ -78,12 +72,12 @@ def down(
     """Stop everything that runs in the folder; runs in progress go on at the next start."""
     data = DataFolder.at(folder)
     try:
-        progress = Progress(console, known=control.owner_state(data))
+        progress = Progress(results(), known=control.owner_state(data))
         stopped = control.kill_running(data) if force else control.stop_running(data, progress)
     except (StackError, OSError) as error:
         _fail(error, folder)
         raise typer.Exit(FAILED) from error
-    console.print("stopped" if stopped else f"nothing runs in {data.root}", highlight=False)
+    results().print("stopped" if stopped else f"nothing runs in {data.root}")
 
 
 @app.command()
@@ -98,44 +92,21 @@ def status(
         _fail(error, folder)
         raise typer.Exit(FAILED) from error
     if as_json:
-        typer.echo(found.as_json())
+        write_line(found.as_json())
     else:
+        console = results()
         console.print(report_table(found, console.width))
     if not found.healthy:
         raise typer.Exit(OTHER_STATE if found.status == "stopped" else FAILED)
 
 
 @app.command()
-def logs(
-    service: Annotated[str | None, typer.Argument(help="One process; all of them without it.")] = None,
-    folder: Folder = DEFAULT,
-    lines: Annotated[
-        int, typer.Option("-n", min=0, max=10_000, help="How many of the last lines to show.")
-    ] = 50,
-    following: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
-    raw: Annotated[bool, typer.Option("--raw", help="The lines as they were written.")] = False,
-) -> None:
-    """Show what the processes logged, in order of time."""
-    files = _log_files(DataFolder.at(folder), service)
-    if raw:
-        for file in files.values():
-            for line in last_lines(file, lines):
-                typer.echo(line)
-    else:
-        newest = merge({name: last_lines(file, lines) for name, file in files.items()})
-        for name, entry in newest[len(newest) - min(lines, len(newest)) :]:
-            console.print(render(name, entry), soft_wrap=True)
-    if following:
-        _follow(files, raw)
-
-
-@app.command()
 def doctor(folder: Folder = DEFAULT) -> None:
     """Look at the machine, the folder and what runs; say what is wrong and what to do."""
-    findings = []
+    console, findings = results(), []
     for finding in examine(DataFolder.at(folder), Options()):
         findings.append(finding)
-        _print_finding(finding)
+        console.print(_shown(finding), soft_wrap=True)
     problems = sum(finding.level == "problem" for finding in findings)
     if problems:
         console.print(f"{problems} problem{'s' * (problems > 1)} found", style="red")
@@ -144,6 +115,7 @@ def doctor(folder: Folder = DEFAULT) -> None:
 
 
 def _up_detached(folder: DataFolder, port: int | None) -> None:
+    console = results()
     with Progress(console) as progress:
         state = control.start_detached(folder, port, progress)
     console.print(summary(state))
@@ -151,53 +123,23 @@ def _up_detached(folder: DataFolder, port: int | None) -> None:
 
 
 def _say_running(folder: Path, error: AlreadyRunning) -> None:
-    errors.print(str(error), style="yellow", markup=False)
+    console = notices()
+    console.print(str(error), style="yellow")
     if state := control.owner_state(DataFolder.at(folder)):
-        errors.print(summary(state))
+        console.print(summary(state))
 
 
 def _fail(error: Exception, folder: Path) -> None:
-    errors.print(failure(str(error)))
+    console = notices()
+    console.print(failure(in_words(error)), soft_wrap=True)
     logs = DataFolder.at(folder).logs
     if not logs.is_dir() or not any(logs.iterdir()):
         return
     doctor = "studio doctor" if folder == DEFAULT else f"studio doctor --folder {shlex.quote(str(folder))}"
-    what = f"What to do: `{doctor}` explains; the logs are in {logs}"
-    errors.print(Text(what, "dim"), soft_wrap=True)
+    console.print(Text(f"What to do: `{doctor}` explains; the logs are in {logs}", "dim"), soft_wrap=True)
 
 
-def _log_files(folder: DataFolder, service: str | None) -> dict[str, Path]:
-    files = {log.stem: log for log in sorted(folder.logs.glob("*.log"))}
-    if not files:
-        errors.print(f"there are no logs in {folder.logs}; `studio up` starts the stack", highlight=False)
-        raise typer.Exit(FAILED)
-    if service is not None and service not in files:
-        errors.print(
-            f"no process {service!r} has logged anything; there are {', '.join(files)}", markup=False
-        )
-        raise typer.Exit(FAILED)
-    return files if service is None else {service: files[service]}
-
-
-def _follow(files: dict[str, Path], raw: bool) -> None:
-    try:
-        for name, line in follow(files, stop=lambda: False):
-            if raw:
-                sys.stdout.write(f"{line}\n")
-                sys.stdout.flush()
-            else:
-                console.print(render(name, parse(line)), soft_wrap=True)
-    except KeyboardInterrupt:
-        return
-
-
-def _print_finding(finding: Finding) -> None:
+def _shown(finding: Finding) -> Text:
     mark, style = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "problem": ("✗", "red")}[finding.level]
-    console.print(
-        f"{mark} {printable(finding.what)}",
-        style="" if finding.level == "ok" else style,
-        markup=False,
-        soft_wrap=True,
-    )
-    if finding.remedy:
-        console.print(f"  → {finding.remedy}", markup=False, style="dim", soft_wrap=True)
+    what = Text(f"{mark} {plain(finding.what)}", "" if finding.level == "ok" else style)
+    return Text.assemble(what, (f"\n  → {finding.remedy}", "dim")) if finding.remedy else what

@@ -17,12 +17,15 @@ from studio.client.models import Run
 from studio.client.sync import Studio
 from studio.commands.connection import tell
 from studio.commands.running import follow
+from studio.demo.advice import advice
 from studio.demo.prompts import Prompt, prompts
 from studio.demo.signals import Interrupts
 from studio.demo.stage import Stage, running_stack
+from studio.stack.causes import in_words
 from studio.stack.display import failure
 from studio.stack.errors import StackError
 from studio.stack.foreground import DELETED, LOOK_S
+from studio.stack.state import StackState
 from studio.terminal.amounts import cost, run_time
 from studio.terminal.output import notices, results
 from studio.terminal.runs_table import status_text
@@ -41,12 +44,12 @@ def run_demo(folder: Path, *, once: bool) -> int:
         try:
             with running_stack(folder, interrupts, console) as stage:
                 code = _perform(stage, console)
-                _linger(stage, console, once=once)
+                _linger(stage, console, once=once or code != COMPLETED)
         except KeyboardInterrupt:
             notices().print(Text("stopped", "dim"))
             return code
-        except StackError as error:
-            notices().print(failure(str(error)))
+        except (StackError, OSError) as error:
+            notices().print(failure(in_words(error)), soft_wrap=True)
             return FAILED
     return code
 
@@ -56,13 +59,23 @@ def _perform(stage: Stage, console: Console) -> int:
     console.print(Text(plain(provider_words(state.provider, state.provider_url)), "bold"))
     try:
         with Studio(state.gateway_url, Path(state.key_file).read_text().strip()) as studio:
-            asked = prompts(state.provider)
-            runs = [_ask(studio, prompt, f"{n}/{len(asked)}", console) for n, prompt in enumerate(asked, 1)]
+            runs = _ask_all(studio, state, console)
     except StudioError as error:
         tell(error, f"the stack in {state.folder}")
         return FAILED
     console.print(Text(), _summary(runs))
     return COMPLETED if all(run.status is RunStatus.COMPLETED for run in runs) else FAILED
+
+
+def _ask_all(studio: Studio, state: StackState, console: Console) -> list[Run]:
+    """Up to the first prompt that fails for a reason for which the others would fail, too."""
+    asked, runs = prompts(state.provider), list[Run]()
+    for number, prompt in enumerate(asked, 1):
+        runs.append(_ask(studio, prompt, f"{number}/{len(asked)}", console))
+        if says := advice(runs[-1].error, state.provider, state.provider_url):
+            notices().print(Text(f"\n{plain(says)}", "red"), soft_wrap=True)
+            break
+    return runs
 
 
 def _ask(studio: Studio, prompt: Prompt, number: str, console: Console) -> Run:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from studio.stack.causes import in_words
 from studio.stack.errors import StackError
 from studio.stack.folder import DEFAULT
 from studio.stack.foreground import run
 from studio.stack.plan import Options
+from studio.terminal.output import write_line
 
 
 def main() -> int:
@@ -16,11 +18,11 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=DEFAULT)
     parser.add_argument("--port", type=int, default=None)
     arguments = parser.parse_args()
-    console = Console(width=120)
     try:
-        run(arguments.folder, Options(port=arguments.port), console)
+        # Nobody looks: its progress is in the state file, what happens later in the journal.
+        run(arguments.folder, Options(port=arguments.port), Console(quiet=True))
     except (StackError, OSError) as error:
-        console.print(str(error), markup=False, highlight=False)
+        write_line(in_words(error))
         return 1
     except KeyboardInterrupt:
         return 130

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from studio.stack.errors import AlreadyRunning, StackError
 from studio.stack.folder import DataFolder, FolderLock
 from studio.stack.orphans import end_orphans
-from studio.stack.service_process import PROJECT
+from studio.stack.ownership import append_own
+from studio.stack.project import PROJECT, check_project
 from studio.stack.state import StackState, read_state
 
 START_S = 180.0
@@ -26,6 +27,7 @@ def start_detached(
 
     Raises AlreadyRunning, or StackError with what the supervisor said when it ends instead.
     """
+    check_project()
     folder.prepare()
     if FolderLock(folder).owner():
         # Found out here, so that the output of the one that runs is left alone.
@@ -34,7 +36,7 @@ def start_detached(
     argv = [sys.executable, "-m", "studio.stack", "--folder", str(folder.root)]
     argv += ["--port", str(port)] if port else []
     output.unlink(missing_ok=True)
-    with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as stream:
+    with append_own(output) as stream:
         child = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, cwd=PROJECT, start_new_session=True
         )

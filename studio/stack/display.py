@@ -10,9 +10,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from studio.stack.log_lines import parse, printable, render
+from studio.stack.log_lines import parse, render
 from studio.stack.state import ProcessState, StackState
 from studio.stack.status import ProcessReport, StackReport
+from studio.terminal.text import plain
 
 MARKS = {
     "waiting": ("·", "dim"),
@@ -132,13 +133,14 @@ def report_table(report: StackReport, width: int = WIDE) -> Group | Text:
         f"model: {report.provider} ({report.provider_url})",
         f"API key: {report.key_file}",
         f"memory: {report.memory_mb:.0f} MiB, up for {report.uptime_s:.0f} s",
-        *report.notes,
+        # Where no column tells the addresses, what is not on its usual port is said.
+        *(() if "url" in titles else report.notes),
     )
     return Group(head, table, *(Text(fact, "dim") for fact in facts))
 
 
 def _cells(process: ProcessReport) -> tuple[str | Text, ...]:
-    sick = Text(printable(f"{process.status}: {process.detail}"), "red")
+    sick = Text(plain(f"{process.status}: {process.detail}"), "red")
     return (
         process.name,
         Text("healthy", "green") if process.healthy else sick,
@@ -149,12 +151,11 @@ def _cells(process: ProcessReport) -> tuple[str | Text, ...]:
     )
 
 
-def failure(message: str) -> Group:
+def failure(message: str) -> Text:
     """An error whose first line says what happened and whose others are the last lines of a log."""
     first, *lines = message.splitlines() or [""]
-    return Group(
-        Text(printable(first), style="bold red"), *(render("", parse(line), width=0) for line in lines)
-    )
+    logged = (render("", parse(line), width=0) for line in lines)
+    return Text("\n").join([Text(plain(first), style="bold red"), *logged])
 
 
 def _where(process: ProcessState) -> Text:
@@ -168,4 +169,4 @@ def _what(process: ProcessState) -> str:
 
 
 def _first_line(note: str) -> str:
-    return printable(note.split("\n", 1)[0])
+    return plain(note.split("\n", 1)[0])

@@ -62,10 +62,14 @@ class Fleet:
         """Start all, each as early as it can; returns when all are ready. After an error the caller stops."""
         for server in self.servers:
             server.on_spawn = partial(_record, board)
-        nodes = [Node(each.name, (), partial(_start, each, board)) for each in (self.nats, self.postgres)]
+        nodes = [
+            Node(each.name, (), partial(self._start, each, board)) for each in (self.nats, self.postgres)
+        ]
         steps = self._options.table.steps
         nodes += [Node(each.name, each.after, partial(self._run_step, each, board)) for each in steps]
-        nodes += [Node(each.name, each.service.after, partial(_start, each, board)) for each in self.services]
+        nodes += [
+            Node(each.name, each.service.after, partial(self._start, each, board)) for each in self.services
+        ]
         run_graph(nodes, on_failure=self.cancel.set)
 
     def stop(self, board: Board) -> None:
@@ -86,6 +90,21 @@ class Fleet:
             if service.running:
                 service.process.signal(signal.SIGKILL)
 
+    def _start(self, server: Server, board: Board) -> None:
+        try:
+            server.start()
+        except StackError as error:
+            self._record_failure(board, server.name, error)
+            raise
+        board.change_process(server.name, status="ready")
+
+    def _record_failure(self, board: Board, name: str, error: StackError) -> None:
+        """What ends because something else failed has not failed itself."""
+        if self.cancel.is_set():
+            board.change_process(name, status="stopped", pid=0)
+        else:
+            board.change_process(name, status="failed", pid=0, note=str(error))
+
     def _run_step(self, step: SetupStep, board: Board) -> None:
         if self.cancel.is_set():
             raise StackError(f"{step.name} is not run: the stack is being stopped")
@@ -96,7 +115,7 @@ class Fleet:
         try:
             await_end(process, self.cancel)
         except StackError as error:
-            board.change_process(step.name, status="failed", pid=0, note=str(error))
+            self._record_failure(board, step.name, error)
             raise
         board.change_process(step.name, status="done", pid=0)
 
@@ -120,15 +139,6 @@ def _record(board: Board, server: Server) -> None:
     board.change_process(
         server.name, status="starting", pid=process.pid, created=process.created, port=server.port
     )
-
-
-def _start(server: Server, board: Board) -> None:
-    try:
-        server.start()
-    except StackError as error:
-        board.change_process(server.name, status="failed", note=str(error))
-        raise
-    board.change_process(server.name, status="ready")
 
 
 def _stop_all(servers: Sequence[Server], board: Board) -> list[str]:

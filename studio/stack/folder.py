@@ -8,8 +8,7 @@ from pathlib import Path
 
 from studio.stack.errors import AlreadyRunning, StackError
 from studio.stack.other_processes import create_time, same_process
-from studio.stack.ownership import check_own, open_own
-from studio.stack.postgres_cluster import read_or_make_secret
+from studio.stack.ownership import check_own, open_own, read_or_make_secret
 
 DEFAULT = Path(".studio")
 OWNER_S = 2.0

@@ -1,14 +1,16 @@
 """What the supervisor itself has to say, in a log like the services' ones; and keeping all logs small."""
 
 import json
-import os
 import sys
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
+from studio.stack.causes import in_words
+from studio.stack.errors import StackError
 from studio.stack.folder import DataFolder
 from studio.stack.logs import rotate
+from studio.stack.ownership import append_own
 
 ROTATE_S = 5.0
 
@@ -24,11 +26,10 @@ class Journal:
         """Add a line."""
         entry = {"timestamp": datetime.now(UTC).isoformat(), "level": level, "event": event, **fields}
         try:
-            descriptor = os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            with os.fdopen(descriptor, "w") as stream:
-                stream.write(json.dumps(entry) + "\n")
-        except OSError as error:
-            sys.stderr.write(f"cannot write {self._file} ({error.strerror}): {event}\n")
+            with append_own(self._file) as stream:
+                stream.write(json.dumps(entry).encode() + b"\n")
+        except (OSError, StackError) as error:
+            sys.stderr.write(f"not in {self._file} ({in_words(error)}): {event}\n")
 
     def keep_logs_small(self, until: threading.Event) -> None:
         """Look at every log again and again, in a thread, and rotate those that grew too large."""

@@ -13,6 +13,8 @@ from typing import Any
 
 from rich.text import Text
 
+from studio.terminal.text import plain
+
 LEVELS = {"debug": "dim", "info": "", "warning": "yellow", "error": "red", "critical": "bold red"}
 NAMES = {
     "TRC": "debug",
@@ -44,7 +46,7 @@ class LogLine:
     """`at` is None for a line without a time of its own (a traceback's, for instance)."""
 
     event: str
-    level: str = "info"
+    level: str = ""
     at: datetime | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
 
@@ -63,12 +65,12 @@ def parse(line: str) -> LogLine:
     return LogLine(line)
 
 
-def render(name: str, line: LogLine, width: int = 9) -> Text:
+def render(name: str, line: LogLine, width: int = 10) -> Text:
     """Time, process, level and event on one line; fields behind it; an exception below it."""
     clock = line.at.astimezone().strftime("%H:%M:%S") if line.at else ""
     style = LEVELS.get(line.level, "")
     text = Text.assemble(
-        (f"{clock:8} ", "dim"), (f"{name:{width}} ", "cyan"), (f"{line.level:8}", style or "dim")
+        (f"{clock:8} ", "dim"), (f"{name:{width}} ", "cyan"), (f"{line.level:8} ", style or "dim")
     )
     text.append(_on_one_line(line.event), style=style)
     for key, value in line.fields.items():
@@ -76,7 +78,7 @@ def render(name: str, line: LogLine, width: int = 9) -> Text:
             text.append(f" {_on_one_line(str(key))}=", style="dim")
             text.append(_on_one_line(_shown(value)))
     if "exception" in line.fields:
-        text.append("\n" + printable(str(line.fields["exception"])), style="red")
+        text.append("\n" + plain(str(line.fields["exception"])), style="red")
     return text
 
 
@@ -91,14 +93,9 @@ def merge(logs: Mapping[str, Iterable[str]]) -> list[tuple[str, LogLine]]:
     return [(name, line) for _, name, line in sorted(entries, key=lambda entry: entry[0])]
 
 
-def printable(text: str) -> str:
-    """The text without characters that steer a terminal; line ends and tabs stay."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "�" for char in text)
-
-
 def _on_one_line(text: str) -> str:
     """What came in a request must not look like a line of its own."""
-    return printable(text.replace("\r", "\\r").replace("\n", "\\n").replace("\t", "\\t"))
+    return plain(text.replace("\r", "\\r").replace("\n", "\\n").replace("\t", "\\t"))
 
 
 def _json(line: str) -> dict[str, Any] | None:

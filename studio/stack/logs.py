@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from studio.stack.ownership import append_own
+
 MAX_BYTES = 16 * 1024 * 1024
 TAIL_BYTES = 1024 * 1024
 FOLLOW_S = 0.2
@@ -23,9 +25,10 @@ def rotate(log: Path, max_bytes: int = MAX_BYTES) -> bool:
     """
     if not log.exists() or log.stat().st_size <= max_bytes:
         return False
-    with log.open("r+b") as source, log.with_name(f"{log.name}.1").open("wb") as target:
+    older = log.with_name(f"{log.name}.1")
+    older.unlink(missing_ok=True)
+    with log.open("r+b") as source, append_own(older) as target:
         shutil.copyfileobj(source, target)
-        os.fchmod(target.fileno(), 0o600)
         # Whatever came during the copy, so that next to nothing is between its end and the cut.
         shutil.copyfileobj(source, target)
         source.truncate(0)

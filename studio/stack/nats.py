@@ -11,12 +11,13 @@ from pathlib import Path
 
 from studio.stack.errors import StackError, StartError
 from studio.stack.health import ask
+from studio.stack.ownership import read_or_make_secret
 from studio.stack.ports import LOOPBACK, free_port, listens
-from studio.stack.postgres_cluster import read_or_make_secret
 from studio.stack.process import Command
+from studio.stack.project import PROJECT
 from studio.stack.server import Server
 
-BASE_CONFIG = Path(__file__).parents[2] / "deploy" / "nats" / "nats-server.conf"
+BASE_CONFIG = PROJECT / "deploy" / "nats" / "nats-server.conf"
 USER = "studio"
 READY_S = 30.0
 

@@ -1,12 +1,16 @@
 """Whose a folder and its files are. What another user wrote is not read: it could name any pid to signal.
 
-Only the caller's own things are opened; what is in them is none of this file's business.
+Only the caller's own things are opened, and what is made is closed to others; what is in it is none of
+this file's business.
 """
 
 import errno
 import os
+import secrets
 from pathlib import Path
+from typing import BinaryIO
 
+from studio.stack.causes import in_words
 from studio.stack.errors import StackError
 
 
@@ -37,14 +41,35 @@ def open_own(file: Path, flags: int) -> int:
     except FileNotFoundError:
         raise
     except OSError as error:
-        why = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
-        raise StackError(f"{file} is not opened: {why}") from error
+        is_link = error.errno == errno.ELOOP
+        raise StackError(f"{file} is a symbolic link" if is_link else in_words(error)) from error
     try:
         _check_owner(file, os.fstat(descriptor).st_uid)
     except StackError:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def append_own(file: Path) -> BinaryIO:
+    """The caller's own file, to be written at its end."""
+    return os.fdopen(open_own(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab")
+
+
+def replace_own(file: Path, text: str) -> None:
+    """Put a new file in the place of an old one: a reader finds all of the one or all of the other."""
+    unfinished = file.with_name(f"{file.name}.new")
+    with os.fdopen(open_own(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as stream:
+        stream.write(text)
+    unfinished.replace(file)
+
+
+def read_or_make_secret(file: Path) -> str:
+    """The secret that the file holds; made of 32 random bytes at first."""
+    if not file.exists():
+        replace_own(file, secrets.token_hex(32))
+    with os.fdopen(open_own(file, os.O_RDONLY)) as stream:
+        return stream.read().strip()
 
 
 def _check_owner(path: Path, owner: int) -> None:

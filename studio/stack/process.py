@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from studio.stack.causes import LINES, how_it_ended, last_words
 from studio.stack.errors import StartError
 from studio.stack.other_processes import KILL_WAIT_S, create_time
+from studio.stack.ownership import append_own
 
 POLL_S = 0.03
 
@@ -78,12 +80,13 @@ class Process:
             if cancel.is_set():
                 raise StartError(f"{self.name} was stopped while it started")
             if self.exit_code is not None:
-                raise StartError(f"{self.name} ended with code {self.exit_code}.\n{self.tail()}")
+                raise StartError(last_words(how_it_ended(self.name, self.exit_code), self.tail()))
             if time.monotonic() > deadline:
-                raise StartError(f"{self.name} was not ready within {timeout:.0f} s.\n{self.tail()}")
+                late = f"{self.name} was not ready within {timeout:.0f} s"
+                raise StartError(last_words(late, self.tail()))
             cancel.wait(POLL_S)
 
-    def tail(self, lines: int = 15) -> str:
+    def tail(self, lines: int = LINES) -> str:
         """The last lines that this very process wrote."""
         return tail(self.log, lines, self._log_start)
 
@@ -106,8 +109,7 @@ def tail(log: Path, lines: int, start: int = 0) -> str:
 
 
 def _spawn(command: Command) -> subprocess.Popen[bytes]:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-    with os.fdopen(os.open(command.log, flags, 0o600), "ab") as output:
+    with append_own(command.log) as output:
         return subprocess.Popen(
             command.argv,
             stdin=subprocess.DEVNULL,

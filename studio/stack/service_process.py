@@ -5,14 +5,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Event
 
+from studio.stack.causes import how_it_ended, last_words
 from studio.stack.errors import StartError
 from studio.stack.health import ask
 from studio.stack.ports import LOOPBACK, listens
 from studio.stack.process import Command, Process
 from studio.stack.processes import Service, SetupStep
+from studio.stack.project import PROJECT
 from studio.stack.server import Server
 
-PROJECT = Path(__file__).parents[2]
 READY_S = 60.0
 STEP_S = 120.0
 
@@ -77,4 +78,4 @@ def await_end(process: Process, cancel: Event) -> None:
         process.stop(5.0)
         raise
     if process.exit_code != 0:
-        raise StartError(f"{process.name} failed with code {process.exit_code}.\n{process.tail()}")
+        raise StartError(last_words(how_it_ended(process.name, process.exit_code), process.tail()))

@@ -11,7 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from studio.stack.ownership import open_own
+from studio.stack.causes import in_words
+from studio.stack.errors import StackError
+from studio.stack.ownership import open_own, replace_own
 
 ProcessStatus: TypeAlias = Literal[
     "waiting", "starting", "ready", "done", "restarting", "failed", "stopping", "stopped"
@@ -61,10 +63,7 @@ class StackState:
 
 def write_state(file: Path, state: StackState) -> None:
     """Replace the file, so that a reader sees the old state or the new one."""
-    temporary = file.with_suffix(".new")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-        json.dump(asdict(state), stream, indent=1)
-    temporary.replace(file)
+    replace_own(file, json.dumps(asdict(state), indent=1))
 
 
 def read_state(file: Path) -> StackState | None:
@@ -124,7 +123,7 @@ class Board:
     def _write(self, file: Path, state: StackState) -> None:
         try:
             write_state(file, state)
-        except OSError as error:
+        except (OSError, StackError) as error:
             # A full disk must not end the supervision; the note is shown where the stack runs.
-            note = f"cannot write {file}: {error.strerror}"
+            note = f"the state is not written: {in_words(error)}"
             self._state = replace(state, notes=(*(each for each in state.notes if each != note), note))

@@ -20,6 +20,7 @@ from studio.stack.other_processes import create_time
 from studio.stack.plan import MONITOR, Options, Plan, make_plan
 from studio.stack.ports import PortClaims
 from studio.stack.processes import GATEWAY
+from studio.stack.project import check_project
 from studio.stack.server import Server
 from studio.stack.state import Board, ProcessStatus, StackState
 from studio.stack.watch import Watcher
@@ -90,6 +91,7 @@ class Stack:
 
         Raises AlreadyRunning when another supervisor has the folder.
         """
+        check_project()
         self.folder.prepare()
         self._lock.acquire()
         try:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from studio.backoff import doubled
+from studio.stack.causes import how_it_ended
 from studio.stack.errors import StackError
 from studio.stack.server import Server
 from studio.stack.state import ProcessStatus
@@ -24,7 +26,7 @@ class Backoff:
 
     def delay(self, failures: int) -> float:
         """`failures` counts from 1."""
-        return min(self.most_s, self.first_s * 2.0 ** min(failures - 1, 16))
+        return doubled(self.first_s, self.most_s, failures)
 
 
 Report = Callable[[Server, ProcessStatus, str], None]
@@ -63,7 +65,8 @@ class Watcher:
             healthy = time.monotonic() - ready_at > self._backoff.healthy_s
             failures = 1 if healthy else failures + 1
             delay = self._backoff.delay(failures)
-            self._report(server, "restarting", f"{_how_it_ended(server)}; starting it again in {delay:.1f} s")
+            ended = how_it_ended(server.name, server.process.exit_code)
+            self._report(server, "restarting", f"{ended}; starting it again in {delay:.1f} s")
             if server.cancel.wait(delay):
                 return
             ready_at = time.monotonic() if self._restart(server) else math.inf
@@ -77,9 +80,3 @@ class Watcher:
             return False
         self._report(server, "ready", "started again")
         return True
-
-
-def _how_it_ended(server: Server) -> str:
-    code = server.process.exit_code
-    how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
-    return f"{server.name} {how}"

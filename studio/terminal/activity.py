@@ -46,7 +46,7 @@ class Activity:
                 self.tools.pop(event.call_id, None)
                 self._turn_to(self._running())
             case RunFinished():
-                self._turn_to("finished")
+                self._turn_to("adding up what it cost")
             case _:
                 self._turn_to("running")
 

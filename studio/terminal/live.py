@@ -73,9 +73,8 @@ class LiveRun:
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
-            self._live = Live(
-                console=self._console, get_renderable=self.now, auto_refresh=False, transient=True
-            )
+            # Itself, not a picture of it: a row that is printed draws the lower part anew, as it is then.
+            self._live = Live(self, console=self._console, auto_refresh=False, transient=True)
             self._live.start()
             self._refresher.start()
         return self
@@ -89,8 +88,8 @@ class LiveRun:
             self._live.stop()
             self._live = None
 
-    def now(self) -> RenderableType:
-        """The moving part."""
+    def __rich__(self) -> RenderableType:
+        """The moving part as it is now."""
         since = duration(monotonic() - self._activity.since)
         self._spinner.update(text=Text(f"{self._activity.label} · {since}", "dim"))
         head = Padding(self._spinner, (0, 0, 0, OFFSET_WIDTH + 2))

@@ -1,5 +1,6 @@
 """One step in words: what it says, and the facts about it. The same wherever a step is shown."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +13,7 @@ from shared.steps import (
     AgentThought,
     ApprovalRequested,
     ApprovalResolved,
+    BodyRef,
     CancelRequested,
     MemorySnapshot,
     ModelCall,
@@ -28,7 +30,7 @@ from shared.steps import (
     UserRequest,
 )
 from studio.terminal.amounts import counted, duration, tokens
-from studio.terminal.text import one_line, plain, words
+from studio.terminal.text import one_line, plain
 
 STATUS_STYLES: Final[dict[str, str]] = {
     RunStatus.QUEUED: "blue",
@@ -158,6 +160,16 @@ def _facts(call: ModelCall) -> Iterator[str]:
         yield f"{len(call.attempts)} {'retry' if len(call.attempts) == 1 else 'retries'}"
     if call.finish_reason not in (None, "stop", "tool_calls"):
         yield f"ended by {call.finish_reason}"
+
+
+def words(value: JsonValue | BodyRef) -> str:
+    """A value as text: a string as it is, a large body by its size, all else as JSON."""
+    match value:
+        case str():
+            return plain(value)
+        case BodyRef():
+            return f"[{value.size:,} bytes, stored as {value.sha256[:12]}]"
+    return plain(json.dumps(value, ensure_ascii=False))
 
 
 def retry_words(status: int | None, error: str, wait_s: float) -> str:

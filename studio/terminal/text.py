@@ -1,16 +1,12 @@
 """Text that others wrote, made fit for a terminal and for one line.
 
-Whatever a model or a tool wrote passes through here before it is shown: no escape sequence, no control
-character and no character that reorders or hides text reaches the terminal.
+Whatever a model, a tool or a process wrote passes through here before it is shown: no escape sequence, no
+control character and no character that reorders or hides text reaches the terminal.
 """
 
 import json
 import re
 from typing import Final
-
-from pydantic import JsonValue
-
-from shared.steps import BodyRef
 
 # C0 (but line end and tab), DEL and C1; marks that turn the direction of writing; line separators that
 # some terminals obey; lone surrogates, which cannot be written; invisible tags, fillers and selectors.
@@ -33,16 +29,6 @@ def one_line(text: str, limit: int = 120) -> str:
     line = " ".join(plain(text[: limit * 4]).split())
     is_whole = len(line) <= limit and len(text) <= limit * 4
     return line if is_whole else line[: limit - 1].rstrip() + "…"
-
-
-def words(value: JsonValue | BodyRef) -> str:
-    """A value as text: a string as it is, a large body by its size, all else as JSON."""
-    match value:
-        case str():
-            return plain(value)
-        case BodyRef():
-            return f"[{value.size:,} bytes, stored as {value.sha256[:12]}]"
-    return plain(json.dumps(value, ensure_ascii=False))
 
 
 def json_line(text: str) -> str:

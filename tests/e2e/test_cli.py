@@ -9,8 +9,7 @@ import signal
 import struct
 import subprocess
 import termios
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from shared.run_state import fold
 from shared.steps import RunStatus, decode_steps
 from studio.stack.supervisor import Stack
 from tests.e2e.embedded import command, embedded_stack, environment, studio, with_project
+from tests.support.waiting import eventually, run_alone
 
 QUESTION = "What is 5 + 10, then multiply by 3?"
 RUN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -95,7 +95,7 @@ def test_run_is_found_again_by_the_end_of_its_id(folder: Path) -> None:
         lines = studio(folder, "runs", "--json", "--session", "found-again").stdout.splitlines()
         return [json.loads(line) for line in lines]
 
-    wait_until(lambda: [run["status"] for run in listed()] == ["completed"])
+    run_alone(eventually(lambda: [run["status"] for run in listed()] == ["completed"], within_s=20))
     assert [run["run_id"] for run in listed()] == [run_id]
     shown = studio(folder, "show", run_id[-8:])
     assert shown.returncode == 0
@@ -131,7 +131,7 @@ def test_interrupted_command_leaves_the_run_going_and_says_how_to_end_it(folder:
     assert "running" in studio(folder, "show", run_id).stdout
     assert studio(folder, "delete", "--yes", run_id).returncode == 1
     assert studio(folder, "cancel", run_id, "--why", "asked the wrong thing").returncode == 0
-    wait_until(lambda: "cancelled" in studio(folder, "show", run_id).stdout)
+    run_alone(eventually(lambda: "cancelled" in studio(folder, "show", run_id).stdout, within_s=20))
     assert "asked the wrong thing" in studio(folder, "show", run_id).stdout
     assert studio(folder, "cancel", run_id).returncode == 1
     assert studio(folder, "delete", run_id, given="y\n").returncode == 0
@@ -163,13 +163,6 @@ def test_nothing_runs_in_another_folder(folder: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "No server found" in done.stderr
     assert studio(tmp_path, "runs", STUDIO_FOLDER=str(folder / ".studio")).returncode == 0
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
 
 
 def in_terminal(folder: Path, *arguments: str) -> tuple[int, str]:

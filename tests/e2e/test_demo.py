@@ -1,5 +1,6 @@
 """The demo as a new user runs it, in an empty folder; and what it leaves behind: nothing."""
 
+import asyncio
 import re
 import signal
 import subprocess
@@ -9,6 +10,8 @@ from pathlib import Path
 import psutil
 
 from tests.e2e.embedded import environment, with_project
+from tests.support.ports import quiet_ports
+from tests.support.processes import service
 
 ROW = re.compile(r"^\S.*? +completed +\d+ +[\d,]+ +\d\.\d{6} +[\d.]+ m?s$", re.MULTILINE)
 
@@ -17,11 +20,11 @@ def demo(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "studio.demo", *arguments]
 
 
-def start_demo(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+def start_demo(folder: Path, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         demo(*arguments),
         cwd=folder,
-        env=with_project(environment()),
+        env=with_project(environment(**variables)),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -55,6 +58,33 @@ def test_demo_runs_three_prompts_and_ends_by_itself(tmp_path: Path) -> None:
     assert re.search(r"`\S*studio up` starts it again", summary)
     assert "\x1b" not in output
     assert left_behind(tmp_path) == []
+
+
+async def test_demo_with_a_refused_key_says_what_to_set_and_ends(tmp_path: Path) -> None:
+    async with service("services.simulator.app:make_app", environment(), tmp_path / "log") as server:
+        variables = {"MISTRAL_SERVER_URL": server.url, "MISTRAL_API_KEY": "invalid"}
+        output = await asyncio.to_thread(failing_demo, tmp_path, **variables)
+    assert "model-unauthorized" in output
+    assert f"The server at {server.url} refuses the key: set MISTRAL_API_KEY to one that it knows" in output
+
+
+def test_demo_without_a_server_at_the_address_says_what_to_set_and_ends(tmp_path: Path) -> None:
+    (port,) = quiet_ports(1)
+    output = failing_demo(tmp_path, MISTRAL_SERVER_URL=f"http://127.0.0.1:{port}")
+    assert "model-unavailable" in output
+    assert f"http://127.0.0.1:{port} does not answer: start it, or set MISTRAL_SERVER_URL" in output
+
+
+def failing_demo(folder: Path, **variables: str) -> str:
+    """What it says. It ends by itself after its first prompt, and leaves nothing."""
+    (folder / "demo").mkdir()
+    with start_demo(folder / "demo", **variables) as process:
+        output, _ = process.communicate(timeout=90)
+    assert process.returncode == 1, output
+    assert ("1/3" in output, "2/3" in output) == (True, False), output
+    assert "until Ctrl-C" not in output, output
+    assert left_behind(folder / "demo") == []
+    return output
 
 
 def test_demo_stays_until_interrupted_and_others_may_use_its_stack(tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 from studio.stack.folder import DataFolder
 from studio.stack.orphans import end_orphans, find_orphans
 from studio.stack.processes import TABLE
+from tests.support.waiting import eventually, run_alone
 
 STUDIO = (sys.executable, "-m", "studio.cli")
 QUESTION = "What is 5 + 10, then multiply by 3?"
@@ -75,13 +75,6 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
         end_orphans(DataFolder.at(folder))
 
 
-def _until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
-
-
 def _restarts(terminal: Terminal, name: str) -> int:
     state = json.loads((terminal.folder / "state.json").read_text())
     return next(int(each["restarts"]) for each in state["processes"] if each["name"] == name)
@@ -114,8 +107,8 @@ def test_a_killed_process_comes_back_and_agents_go_on(terminal: Terminal, name: 
     before = _restarts(terminal, name)
     pid = next(each["pid"] for each in terminal.status()["processes"] if each["name"] == name)
     os.kill(pid, 9)
-    _until(lambda: _restarts(terminal, name) > before)
-    _until(lambda: all(each["healthy"] for each in _processes(terminal)))
+    run_alone(eventually(lambda: _restarts(terminal, name) > before, within_s=60))
+    run_alone(eventually(lambda: all(each["healthy"] for each in _processes(terminal)), within_s=60))
     status, run = terminal.request("/api/runs?wait=30", {"prompt": QUESTION})
     assert (status, run["status"]) == (200, "completed")
 
@@ -143,13 +136,11 @@ def test_a_stop_loses_nothing_and_runs_go_on_at_the_next_start(terminal: Termina
     assert "stopped" in terminal("status", code=3)
     terminal("up", "--detach")
     assert (terminal.folder / "api-key").read_text() == key
-    for run in runs:
-        _until(partial(_is_completed, terminal, run))
 
+    def statuses() -> set[str]:
+        return {terminal.request(f"/api/runs/{run}")[1]["status"] for run in runs}
 
-def _is_completed(terminal: Terminal, run: str) -> bool:
-    _, found = terminal.request(f"/api/runs/{run}")
-    return bool(found["status"] == "completed")
+    run_alone(eventually(lambda: statuses() == {"completed"}, within_s=60))
 
 
 def _processes(terminal: Terminal) -> list[dict[str, Any]]:

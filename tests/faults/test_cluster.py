@@ -14,10 +14,11 @@ from nats.js.errors import APIError
 
 from shared.bus import RUNS, BusSettings, client_of, declare, jetstream, make_broker
 from shared.errors import Conflict, Unavailable
-from shared.run_log import RunKey, RunLog
+from shared.run_log import RunLog
 from shared.run_state import fold
 from shared.scrub import Scrubber
 from shared.steps import UserRequest
+from shared.subjects import RunKey
 from studio.stack.nats import NatsServer
 from tests.support.cluster import leader_of, nats_cluster, settled, step_down
 from tests.support.steps import claimed, make, new_key, requested

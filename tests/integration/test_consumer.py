@@ -22,17 +22,16 @@ from shared.bus import (
     client_of,
     declare,
     jetstream,
-    job_subject,
-    log_subject,
     make_broker,
 )
 from shared.consumer import Handler, StepConsumer
 from shared.dead_letters import DeadLetters, resend
 from shared.errors import Permanent, Unavailable
 from shared.puller import Puller
-from shared.run_log import RunKey, RunLog
+from shared.run_log import RunLog
 from shared.steps import Step, encode_steps
 from shared.stored import sequence_of
+from shared.subjects import RunKey, job_subject, log_subject
 from studio.stack.nats import NatsServer
 from tests.support.broker import dead_letters, settled
 from tests.support.proxy import proxied
@@ -95,7 +94,7 @@ async def client(nats_url: str) -> AsyncIterator[Client]:
 async def publish(client: Client, key: RunKey, *payloads: bytes) -> None:
     js = jetstream(client)
     for payload in payloads:
-        await js.publish(log_subject(key.project, key.run_id), payload, stream=RUNS)
+        await js.publish(log_subject(key), payload, stream=RUNS)
 
 
 async def publish_steps(client: Client, key: RunKey, count: int, *, first: int = 1) -> None:
@@ -252,7 +251,7 @@ async def test_a_poison_step_is_put_aside_alone_and_can_be_sent_again(client: Cl
         headers = letter.headers or {}
         assert letter.data == encode_steps([result(key, 13, 13)])
         assert headers["Dead-Service"] == "quick"
-        assert headers["Dead-Subject"] == log_subject(key.project, key.run_id)
+        assert headers["Dead-Subject"] == log_subject(key)
         assert headers["Dead-Error"] == "Permanent: no such day in any calendar"
         assert int(headers["Dead-Sequence"]) > 0
         assert headers["Dead-Delivered"] == "1"
@@ -266,7 +265,7 @@ async def test_a_dead_job_of_the_runner_can_be_sent_again_to_the_runner(client: 
     """Sending it again must lead to a consumer; a letter that is removed and read by nobody is lost."""
     key = new_key()
     js = jetstream(client)
-    await js.publish(job_subject(key.project, key.run_id), encode_steps([requested(key)]), stream=RUNS)
+    await js.publish(job_subject(key), encode_steps([requested(key)]), stream=RUNS)
     async with Puller(client, RUNNER.stream, RUNNER.name, limit=1) as puller:
         [message] = await puller.take(1)
         await DeadLetters(client, "runner").add(message, message.data, "unusable", "it was not to be")

@@ -16,8 +16,8 @@ from services.gateway.key_ring import Principal
 from services.gateway.problems import Problem
 from services.gateway.store import KeyRow, add_key
 from services.gateway.tickets import Tickets
-from shared.run_log import RunKey
 from shared.steps import RunFinished, RunRequested
+from shared.subjects import RunKey
 from tests.support.fake_runner import Batches, FakeRunner, hold, running_fake_runner
 from tests.support.gateway import PEPPER, Gateway, projecting, running_gateway
 from tests.support.steps import make

@@ -7,9 +7,10 @@ import pytest
 from services.gateway.log_reader import LogReader
 from shared.bus import RUNS, client_of, jetstream, make_broker
 from shared.database import Database
-from shared.run_log import RunKey, RunLog
+from shared.run_log import RunLog
 from shared.scrub import Scrubber
 from shared.steps import RunDeleted
+from shared.subjects import RunKey
 from tests.support.fake_runner import running_fake_runner
 from tests.support.gateway import Gateway, projecting, running_gateway
 from tests.support.proxy import proxied

@@ -9,11 +9,12 @@ from time import monotonic
 
 import pytest
 
-from shared.bus import BusSettings, client_of, declare, jetstream, live_subject, make_broker
+from shared.bus import BusSettings, client_of, declare, jetstream, make_broker
 from shared.errors import Unavailable
-from shared.run_log import RunKey, RunLog
+from shared.run_log import RunLog
 from shared.scrub import Scrubber
 from shared.steps import RunFinished, Step
+from shared.subjects import RunKey, live_subject
 from studio.stack.nats import NatsServer
 from tests.support.events import Sent, following, steps_until_end
 from tests.support.fake_runner import FakeRunner, announce, running_fake_runner
@@ -87,7 +88,7 @@ async def test_steps_arrive_as_they_are_stored_with_deltas_between_and_the_run_a
     gateway: Gateway,
 ) -> None:
     author = await new_author(gateway)
-    live = live_subject("default", author.key.run_id)
+    live = live_subject(author.key)
     async with asyncio.timeout(10), following(gateway.http, author.key.run_id) as events:
 
         async def next_event() -> Sent:

@@ -16,9 +16,9 @@ from services.gateway.openapi.problem_examples import PROBLEMS
 from services.gateway.routes import chat
 from services.gateway.store import KeyRow, add_key
 from services.gateway.tickets import PREFIX
-from shared.bus import CATALOG, BusSettings, catalog_subject, jetstream, streams
-from shared.run_log import RunKey
+from shared.bus import CATALOG, BusSettings, jetstream, streams
 from shared.steps import RunRequested
+from shared.subjects import RunKey, catalog_subject
 from tests.support.events import Sent, following
 from tests.support.fake_runner import Batches, FakeRunner, announce, running_fake_runner
 from tests.support.gateway import PEPPER, Gateway, projecting, running_gateway

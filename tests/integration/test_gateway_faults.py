@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.gateway.runs import Runs
-from shared.bus import CATALOG, RUNS, catalog_subject, client_of, jetstream, make_broker
+from shared.bus import CATALOG, RUNS, client_of, jetstream, make_broker
+from shared.subjects import catalog_subject
 from tests.support.events import following, steps_until_end
 from tests.support.fake_runner import announce, running_fake_runner
 from tests.support.gateway import Gateway, projecting, running_gateway

@@ -12,8 +12,9 @@ from services.gateway.key_ring import Principal
 from services.gateway.requests import RunInput
 from services.gateway.starter import Order
 from shared.bus import IDEMPOTENCY_BUCKET, jetstream
-from shared.run_log import RunKey, RunLog
+from shared.run_log import RunLog
 from shared.scrub import Scrubber
+from shared.subjects import RunKey
 from tests.support.fake_runner import FakeRunner, announce, running_fake_runner
 from tests.support.gateway import Gateway, projecting, running_gateway
 from tests.support.proxy import proxied

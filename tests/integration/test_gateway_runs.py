@@ -9,9 +9,10 @@ import pytest
 import uuid_utils
 
 from shared.payload import INLINE_LIMIT
-from shared.run_log import RunKey, RunLog
+from shared.run_log import RunLog
 from shared.scrub import Scrubber
 from shared.steps import CancelRequested, RunFinished, RunRequested
+from shared.subjects import RunKey
 from tests.support.fake_runner import Batches, FakeRunner, hold, running_fake_runner
 from tests.support.gateway import Gateway, projecting, running_gateway
 from tests.support.steps import make, result

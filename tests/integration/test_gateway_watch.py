@@ -13,9 +13,10 @@ from services.gateway.log_reader import LogReader
 from services.gateway.problems import Problem
 from services.gateway.watch import Arrival
 from shared.bus import client_of, make_broker
-from shared.run_log import RunKey, RunLog
+from shared.run_log import RunLog
 from shared.scrub import Scrubber
 from shared.steps import Step
+from shared.subjects import RunKey
 from tests.support.steps import claimed, new_key, requested, result
 from tests.support.waiting import eventually
 

@@ -14,9 +14,10 @@ from services.recorder.handlers import Recorder
 from shared.bodies import BodyStore
 from shared.bus import client_of, make_broker
 from shared.database import Database
-from shared.run_log import RunKey, RunLog
+from shared.run_log import RunLog
 from shared.run_state import fold
 from shared.steps import Step, decode_step, encode_step
+from shared.subjects import RunKey
 from tests.support.recorders import (
     drained,
     dump,

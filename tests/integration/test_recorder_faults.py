@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from shared.bus import job_subject, log_subject
 from shared.database import Database
 from shared.dead_letters import main as dead_letters_command
-from shared.run_log import RunKey, RunLog
+from shared.run_log import RunLog
 from shared.service import Runtime
 from shared.steps import AgentRef, Step, encode_step, encode_steps
 from shared.stored import sequence_of, subject_of
+from shared.subjects import RunKey, job_subject, log_subject
 from studio.stack.postgres import PostgresServer
 from tests.support.migrations import migrate
 from tests.support.recorders import buried, drained, dump, publish, recorders, run_row, seqs
@@ -30,7 +30,7 @@ async def test_an_undecodable_step_costs_only_itself(
     steps = whole_run(key := new_key())
     good = [encode_step(step) for step in steps]
     broken = json.dumps({**json.loads(good[4]), "call_id": 5}).encode()
-    subject = log_subject(key.project, key.run_id)
+    subject = log_subject(key)
     async with recorders(nats_url, database_url):
         await publish(nats_url, [steps[:1]])
         await publish(nats_url, [b"[" + b",".join([*good[1:4], broken, *good[5:]]) + b"]"], subject)
@@ -101,7 +101,7 @@ async def test_a_message_that_is_no_batch_of_steps_goes_aside(
     nats_url: str, database_url: str, database: Database
 ) -> None:
     key = new_key()
-    subject = job_subject(key.project, key.run_id)
+    subject = job_subject(key)
     async with recorders(nats_url, database_url):
         await publish(nats_url, [b"not json", b'{"not": "a list"}', b"[]", b"[1]"], subject)
         await publish(nats_url, [[requested(key)]])

@@ -11,7 +11,6 @@ from services.recorder.handlers import Recorder
 from shared.bodies import BodyStore
 from shared.bus import client_of, make_broker
 from shared.database import Database
-from shared.run_log import RunKey
 from shared.steps import (
     AgentResponse,
     AgentThought,
@@ -22,6 +21,7 @@ from shared.steps import (
     Usage,
     UserRequest,
 )
+from shared.subjects import RunKey
 from tests.support.run_samples import whole_run
 from tests.support.steps import AT, call, claimed, make, model_call, new_key, requested, result
 

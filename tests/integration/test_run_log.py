@@ -10,20 +10,10 @@ import pytest
 from nats.aio.msg import Msg
 
 from shared.bodies import BodyMissing
-from shared.bus import (
-    BODIES,
-    KINDS_HEADER,
-    RUNS,
-    client_of,
-    jetstream,
-    job_subject,
-    log_subject,
-    make_broker,
-    stored_subject,
-)
+from shared.bus import BODIES, KINDS_HEADER, RUNS, client_of, jetstream, make_broker
 from shared.errors import Conflict, Permanent, Unavailable
 from shared.payload import INLINE_LIMIT
-from shared.run_log import RunKey, RunLog
+from shared.run_log import RunLog
 from shared.run_state import fold
 from shared.scrub import Scrubber
 from shared.steps import (
@@ -41,6 +31,7 @@ from shared.steps import (
     decode_steps,
 )
 from shared.stored import stored_messages, subject_of
+from shared.subjects import RunKey, job_subject, log_subject, stored_subject
 from studio.stack.nats import NatsServer
 from tests.support.memory_log import Broker, MemoryLog
 from tests.support.proxy import proxied
@@ -225,7 +216,7 @@ async def test_a_run_reads_only_its_own_log(run_log: RunLog) -> None:
 
 async def raw_messages(log: RunLog, key: RunKey) -> list[bytes]:
     js = jetstream(log._client)
-    last = await js.get_last_msg(RUNS, log_subject(key.project, key.run_id), direct=False)
+    last = await js.get_last_msg(RUNS, log_subject(key), direct=False)
     return [last.data or b""]
 
 
@@ -333,7 +324,7 @@ async def test_the_stored_subject_tells_what_is_on_disk_and_nothing_else(nats_ur
         log, other = [await stack.enter_async_context(log_at(nats_url, name)) for name in ("left", "right")]
         key = new_key()
         heard: list[Msg] = []
-        subscription = await log._client.subscribe(stored_subject(key.project, key.run_id))
+        subscription = await log._client.subscribe(stored_subject(key))
         await log._client.flush()
         sequence = await log.append(key, log.seal([claimed(key, 1), note(key, 2)]), 0)
         for _ in range(5):
@@ -389,7 +380,7 @@ async def test_purging_erases_the_job_too(run_log: RunLog) -> None:
     await run_log.purge(key)
     js = jetstream(run_log._client)
     with pytest.raises(Exception, match="no message found"):
-        await js.get_last_msg(RUNS, job_subject(key.project, key.run_id), direct=False)
+        await js.get_last_msg(RUNS, job_subject(key), direct=False)
 
 
 async def test_steps_that_fit_no_message_are_permanent_and_leave_the_connection_alive(

@@ -11,20 +11,9 @@ from typing import Any
 
 import pytest
 
-from shared.bus import (
-    RUNNER,
-    RUNS,
-    BusSettings,
-    client_of,
-    declare,
-    jetstream,
-    job_subject,
-    log_subject,
-    make_broker,
-    nudge_subject,
-)
+from shared.bus import RUNNER, RUNS, BusSettings, client_of, declare, jetstream, make_broker
 from shared.errors import Conflict
-from shared.run_log import RunKey, RunLog
+from shared.run_log import RunLog
 from shared.run_state import fold
 from shared.scrub import Scrubber
 from shared.steps import (
@@ -37,6 +26,7 @@ from shared.steps import (
     decode_steps,
 )
 from shared.stored import stored_messages
+from shared.subjects import RunKey, job_subject, log_subject, nudge_subject
 from studio.stack.nats import NatsServer
 from tests.support.broker import dead_letters, settled
 from tests.support.processes import ServiceProcess, service
@@ -93,7 +83,7 @@ class Field:
             except Conflict:
                 continue
             break
-        await self.log._client.publish(nudge_subject(key.project, key.run_id), b"")
+        await self.log._client.publish(nudge_subject(key), b"")
 
     async def finished(self, key: RunKey, *, within_s: float = 15.0) -> RunFinished:
         async def end() -> RunFinished | None:
@@ -234,7 +224,7 @@ async def test_a_run_of_which_a_large_value_is_gone_fails_and_says_so(field: Fie
 
 async def _stored_steps(field: Field, key: RunKey) -> AsyncIterator[Step]:
     """As the stream holds them, references and all."""
-    async for message in stored_messages(field.log._client, RUNS, log_subject(key.project, key.run_id)):
+    async for message in stored_messages(field.log._client, RUNS, log_subject(key)):
         for step in decode_steps(message.data):
             yield step
 
@@ -242,7 +232,7 @@ async def _stored_steps(field: Field, key: RunKey) -> AsyncIterator[Step]:
 async def test_a_job_without_a_request_goes_to_the_dead_letters(field: Field) -> None:
     await field.runner()
     key, js = new_key(), jetstream(field.log._client)
-    await js.publish(job_subject(key.project, key.run_id), b"[]", stream=RUNS)
+    await js.publish(job_subject(key), b"[]", stream=RUNS)
     [letter] = await eventually(lambda: dead_letters(field.log._client))
     assert "does not begin with its request" in (letter.headers or {})["Dead-Error"]
     await eventually(field.acknowledged)

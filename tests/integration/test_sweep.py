@@ -4,8 +4,9 @@ from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from services.runner.sweep import Sweep
 from shared.bus import RUNNER, RUNS, jetstream
-from shared.run_log import RunKey, RunLog
+from shared.run_log import RunLog
 from shared.steps import AgentRef, RunFinished, RunRequested, RunStatus
+from shared.subjects import RunKey
 from tests.support.steps import make, new_key
 
 

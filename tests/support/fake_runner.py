@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 
 from nats.aio.client import Client
 
-from shared.bus import CATALOG, RUNNER, RUNS, catalog_subject, jetstream, live_subject
+from shared.bus import CATALOG, RUNNER, RUNS, jetstream
 from shared.errors import Conflict
 from shared.puller import Puller
-from shared.run_log import RunKey, RunLog
+from shared.run_log import RunLog
 from shared.scrub import Scrubber
 from shared.steps import (
     AgentResponse,
@@ -27,6 +27,7 @@ from shared.steps import (
     decode_steps,
     now,
 )
+from shared.subjects import RunKey, catalog_subject, live_subject
 from tests.support.steps import claimed, make, model_call
 
 Batches = Sequence[Sequence[Step]]
@@ -122,8 +123,8 @@ class FakeRunner:
         playing: set[asyncio.Task[None]] = set()
         while True:
             for message in await puller.take(64):
-                project, run_id = message.subject.split(".")[-2:]
-                task = asyncio.create_task(self._play(RunKey(project, run_id), message.data))
+                run = RunKey.of_subject(message.subject)
+                task = asyncio.create_task(self._play(run, message.data))
                 playing.add(task)
                 task.add_done_callback(playing.discard)
                 await message.ack()
@@ -136,7 +137,7 @@ class FakeRunner:
         sequence = 0
         for batch in self.scripts.get(word, self.default)(key, job):
             delta = json.dumps({"type": "delta", "text": "…"}).encode()
-            await self._client.publish(live_subject(key.project, key.run_id), delta)
+            await self._client.publish(live_subject(key), delta)
             try:
                 sequence = await self.log.append(key, self.log.seal(batch), sequence)
             except Conflict:  # a cancel came in between

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.errors import Conflict
-from shared.run_log import LogRead, RunKey, Sealed
+from shared.run_log import LogRead, Sealed
 from shared.scrub import Scrubber
 from shared.steps import Step, decode_steps
+from shared.subjects import RunKey
 
 
 @dataclass

@@ -19,12 +19,12 @@ from services.runner.model import Live, Model, ModelReply, ModelRequest
 from services.runner.performer import Means
 from services.runner.tools.registry import ToolRegistry
 from services.runner.worker import Limits, Worker
-from shared.bus import job_subject
 from shared.dead_letters import DeadLetters
 from shared.puller import Puller
-from shared.run_log import LogRead, RunKey, RunLog, Sealed
+from shared.run_log import LogRead, RunLog, Sealed
 from shared.service import Runtime
 from shared.steps import now
+from shared.subjects import RunKey, job_subject
 from tests.support.memory_log import Broker, MemoryLog
 
 LIMITS = Limits(concurrency=8, ack_wait_s=2.0, drain_s=2.0)
@@ -121,7 +121,7 @@ class Delivery:
     """A job as the broker delivers it; `settled` is what the process did with it."""
 
     def __init__(self, process: Process, key: RunKey, number: int) -> None:
-        self.subject = job_subject(key.project, key.run_id)
+        self.subject = job_subject(key)
         self.data = process.broker.jobs[key]
         self.metadata = _Metadata(number)
         self.settled: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()

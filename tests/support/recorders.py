@@ -11,21 +11,12 @@ from nats.js.api import Header
 
 from services.recorder.handlers import Recorder
 from shared.bodies import BodyStore
-from shared.bus import (
-    KINDS_HEADER,
-    RECORDER,
-    RUNS,
-    Durable,
-    client_of,
-    jetstream,
-    job_subject,
-    log_subject,
-    make_broker,
-)
+from shared.bus import KINDS_HEADER, RECORDER, RUNS, Durable, client_of, jetstream, make_broker
 from shared.database import Database
 from shared.scrub import Scrubber
 from shared.service import Runtime
 from shared.steps import Step, encode_steps
+from shared.subjects import RunKey, job_subject, log_subject
 from tests.support.broker import dead_letters, settled
 from tests.support.waiting import eventually
 
@@ -114,4 +105,4 @@ async def together(*work: Any) -> None:
 def _subject(message: Any) -> str:
     step = message[0]
     place = job_subject if step.seq == 0 else log_subject
-    return place(step.project, step.run_id)
+    return place(RunKey(step.project, step.run_id))

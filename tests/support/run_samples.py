@@ -6,7 +6,6 @@ from itertools import count
 
 from hypothesis import strategies as st
 
-from shared.run_log import RunKey
 from shared.steps import (
     AgentResponse,
     AgentThought,
@@ -24,6 +23,7 @@ from shared.steps import (
     Usage,
     UserRequest,
 )
+from shared.subjects import RunKey
 from tests.support.steps import AT, call, claimed, make, model_call, new_key, requested, result
 
 

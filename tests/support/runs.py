@@ -11,8 +11,9 @@ from services.runner.live import LiveFeed
 from services.runner.loop import RunLoop
 from services.runner.performer import Means
 from services.runner.tools.registry import ToolRegistry
-from shared.run_log import RunKey, RunLog
+from shared.run_log import RunLog
 from shared.steps import CancelRequested, Effect, RunStatus, Step, now
+from shared.subjects import RunKey
 from tests.support.memory_log import Broker, MemoryLog
 from tests.support.models import Answer, ScriptedModel, SilentFeed
 from tests.support.steps import make, new_key, requested, tool_spec

@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 import uuid_utils
 
-from shared.run_log import RunKey
 from shared.run_state import RunState, fold
 from shared.steps import (
     AgentRef,
@@ -24,6 +23,7 @@ from shared.steps import (
     ToolSpec,
     Usage,
 )
+from shared.subjects import RunKey
 
 S = TypeVar("S", bound=Envelope)
 AT = datetime(2026, 11, 20, 8, 30, 0, 123456, tzinfo=UTC)

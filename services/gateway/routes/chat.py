@@ -18,8 +18,8 @@ from services.gateway.requests import ChatInput
 from services.gateway.routes.parameters import IdempotencyKey, OnlyKnown
 from services.gateway.starter import Order
 from services.gateway.views import RunView, View, why_not_completed
-from shared.run_log import RunKey
 from shared.steps import RunStatus
+from shared.subjects import RunKey
 
 router: Final = APIRouter(tags=["chat"], dependencies=[OnlyKnown], generate_unique_id_function=operation_id)
 ANSWER_S: Final = 300.0

@@ -10,8 +10,8 @@ from services.gateway.examples import BODY_SHA256, RUN_ID
 from services.gateway.idempotency import HEADER
 from services.gateway.key_ring import Principal
 from services.gateway.problems import Problem, invalid, no_such_run
-from shared.run_log import RunKey
 from shared.steps import RunId
+from shared.subjects import RunKey
 
 _run_id: TypeAdapter[str] = TypeAdapter(RunId)
 

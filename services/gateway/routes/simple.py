@@ -21,8 +21,8 @@ from services.gateway.simple_views import SimpleRun, SimpleRunDetail, simple_det
 from services.gateway.starter import Order
 from services.gateway.step_pages import page_of
 from services.gateway.views import View
-from shared.run_log import RunKey
 from shared.steps import decode_steps
+from shared.subjects import RunKey
 
 router: Final = APIRouter(tags=["simple"], dependencies=[OnlyKnown], generate_unique_id_function=operation_id)
 MOST_STEPS: Final = 1000

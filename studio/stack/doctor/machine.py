@@ -1,6 +1,5 @@
 """Whether this machine and the data folder can carry a stack. What runs already is `running.py`."""
 
-import importlib.util
 import os
 import platform
 import shutil
@@ -18,7 +17,7 @@ from studio.stack.plan import SERVER_PORTS, Options
 from studio.stack.ports import is_free
 from studio.stack.postgres_account import choose_account
 from studio.stack.postgres_cluster import find_programs
-from studio.stack.service_process import PROJECT
+from studio.stack.project import PROJECT, REMEDY, missing_parts
 
 PYTHON = (3, 11)
 MIB = 1024 * 1024
@@ -29,7 +28,7 @@ FREE = 4096 * MIB
 def check_machine(folder: DataFolder, options: Options) -> Iterator[Finding]:
     yield _check_python()
     yield from _check_programs(folder)
-    yield from _check_project()
+    yield _check_project()
     yield from _check_folder(folder)
     if not FolderLock(folder).owner():
         yield from _check_ports(options)
@@ -68,16 +67,9 @@ def _check_program(program: Path, reinstall: str) -> Finding:
     return ok(f"{done.stdout.strip()} at {program}")
 
 
-def _check_project() -> Iterator[Finding]:
-    missing = [
-        name for name in ("services", "shared", "uvicorn", "alembic") if not importlib.util.find_spec(name)
-    ]
-    if missing:
-        yield problem(f"the packages {missing} are not installed", "run `make` in the project's folder")
-    elif not (PROJECT / "alembic.ini").exists():
-        yield problem(f"{PROJECT} holds no alembic.ini", "start from a complete checkout of the project")
-    else:
-        yield ok(f"the services are installed from {PROJECT}")
+def _check_project() -> Finding:
+    lacks = missing_parts()
+    return problem(lacks, REMEDY) if lacks else ok(f"the services are installed from {PROJECT}")
 
 
 def _check_folder(folder: DataFolder) -> Iterator[Finding]:

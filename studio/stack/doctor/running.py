@@ -9,14 +9,15 @@ from studio.stack.doctor.broker import check_streams
 from studio.stack.doctor.finding import Finding, ok, problem, warning
 from studio.stack.folder import DataFolder, FolderLock
 from studio.stack.health import ask
-from studio.stack.log_lines import LogLine, merge, printable
+from studio.stack.log_lines import LogLine, merge
 from studio.stack.logs import last_lines
 from studio.stack.orphans import find_orphans
 from studio.stack.plan import Options
 from studio.stack.postgres import PostgresServer
 from studio.stack.processes import DATABASE, GATEWAY
-from studio.stack.service_process import PROJECT
+from studio.stack.project import PROJECT
 from studio.stack.status import ProcessReport, StackReport, report
+from studio.terminal.text import plain
 
 MOST_ERRORS = 5
 
@@ -54,7 +55,7 @@ def _check_supervised(folder: DataFolder, stack: StackReport) -> Iterator[Findin
 def _check_process(process: ProcessReport) -> Finding:
     where = f"see `studio logs {process.name}`"
     if not process.healthy:
-        return problem(f"{process.name} is {process.status}: {printable(process.detail)}", where)
+        return problem(f"{process.name} is {process.status}: {plain(process.detail)}", where)
     if process.restarts:
         times = "once" if process.restarts == 1 else f"{process.restarts} times"
         return warning(
@@ -76,7 +77,7 @@ def _check_migrations(folder: DataFolder, port: int) -> Finding:
     )
     if done.returncode == 0:
         return ok("the database's schema is the newest")
-    said = printable((done.stdout + done.stderr).strip()[-300:])
+    said = plain((done.stdout + done.stderr).strip()[-300:])
     return problem(
         f"the database's schema is not the newest: {said}", "stop and start: `studio down`, `studio up`"
     )
@@ -92,7 +93,7 @@ def _check_key(folder: DataFolder, port: int) -> Finding:
         return ok(f"the gateway accepts the API key in {folder.key_file}")
     if answer.status in (401, 403):
         return problem("the gateway refuses the API key", remake)
-    said = printable(answer.body[:300])
+    said = plain(answer.body[:300])
     return problem(
         f"the gateway answers a request for runs with {answer.status}: {said}", "see `studio logs gateway`"
     )
@@ -102,9 +103,7 @@ def _check_logs(folder: DataFolder) -> Iterator[Finding]:
     logs = {log.stem: last_lines(log, 500) for log in sorted(folder.logs.glob("*.log"))}
     errors = [(name, line) for name, line in merge(logs) if line.level in ("error", "critical")]
     for name, line in errors[-MOST_ERRORS:]:
-        yield warning(
-            f"{_when(line)}{name} logged: {printable(line.event)[:300]}", f"see `studio logs {name}`"
-        )
+        yield warning(f"{_when(line)}{name} logged: {plain(line.event)[:300]}", f"see `studio logs {name}`")
 
 
 def _when(line: LogLine) -> str:

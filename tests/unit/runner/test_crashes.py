@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.runner.tools.registry import ToolRegistry
-from shared.run_log import RunKey
 from shared.steps import Effect, RunStatus
+from shared.subjects import RunKey
 from tests.support.memory_log import MemoryLog
 from tests.support.memory_runner import Cluster, Hook, InFlight
 from tests.support.models import Answer, ScriptedModel

@@ -13,7 +13,7 @@ from services.runner.loop import HandedBack
 from services.runner.mistral import MistralModel
 from services.runner.settings import Settings
 from shared.bodies import BodyMissing
-from shared.run_log import LogRead, RunKey
+from shared.run_log import LogRead
 from shared.steps import (
     AgentThought,
     Effect,
@@ -26,6 +26,7 @@ from shared.steps import (
     Usage,
     now,
 )
+from shared.subjects import RunKey
 from tests.support.memory_log import MemoryLog
 from tests.support.models import Answer
 from tests.support.provider import error_answer, provider

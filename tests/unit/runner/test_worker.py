@@ -4,8 +4,9 @@ import asyncio
 from dataclasses import replace
 
 from services.runner.performer import Means
-from shared.run_log import RunKey, Sealed
+from shared.run_log import Sealed
 from shared.steps import now
+from shared.subjects import RunKey
 from tests.support.memory_log import MemoryLog
 from tests.support.memory_runner import LIMITS, Delivery, Process, make_worker
 from tests.support.runs import Bench, bench, kinds

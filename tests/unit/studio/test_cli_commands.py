@@ -3,10 +3,13 @@
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer import Context
+from typer.main import get_group
 from typer.testing import CliRunner, Result
 
 from shared.steps import RunStatus, decode_steps, encode_steps
@@ -348,6 +351,19 @@ def test_every_command_is_there_with_its_help() -> None:
     for command in COMMANDS:
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
         assert f" {command} " in result.stdout
+
+
+def test_version_is_told() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.output) == (0, f"studio {version('agentops-studio')}\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_names_what_is_to_be_typed(name: str) -> None:
+    command = get_group(app).get_command(Context(get_group(app)), name)
+    assert command is not None
+    for param in command.params:
+        assert getattr(param, "is_flag", False) or getattr(param, "metavar", None), param.name
 
 
 def test_misspelt_command_is_corrected() -> None:

@@ -7,7 +7,9 @@ import signal
 import pytest
 from rich.console import Console
 
+from shared.steps import Failure
 from studio.client.models import Run
+from studio.demo.advice import advice
 from studio.demo.prompts import prompts
 from studio.demo.show import _summary, provider_words
 from studio.demo.signals import SIGNALS, Interrupts
@@ -35,6 +37,27 @@ def test_first_prompt_is_the_one_that_is_promised() -> None:
 )
 def test_provider_is_named(provider: str, says: str) -> None:
     assert provider_words(provider, "http://x").startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("provider", "kind", "says"),
+    [
+        ("mistral", "model-unauthorized", "Mistral refuses the key: set MISTRAL_API_KEY"),
+        ("mistral", "model-unavailable", "http://x cannot be reached"),
+        ("mistral", "rate-limited", "try again in a minute"),
+        ("compatible server", "model-unauthorized", "http://x refuses the key: set MISTRAL_API_KEY"),
+        ("compatible server", "model-unavailable", "start it, or set MISTRAL_SERVER_URL"),
+        ("compatible server", "model-not-found", "set MISTRAL_MODEL"),
+    ],
+)
+def test_provider_that_takes_no_call_is_told_with_what_to_set(provider: str, kind: str, says: str) -> None:
+    assert says in advice(Failure(type=kind, message="no"), provider, "http://x")
+
+
+def test_other_failures_end_one_prompt_only() -> None:
+    assert advice(None, "mistral", "http://x") == ""
+    assert advice(Failure(type="timeout", message="no"), "mistral", "http://x") == ""
+    assert advice(Failure(type="rate-limited", message="no"), "simulator", "http://x") == ""
 
 
 @pytest.mark.parametrize("width", [60, 80])

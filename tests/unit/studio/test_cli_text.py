@@ -14,6 +14,7 @@ from rich.console import Console, RenderableType
 
 from shared.steps import (
     STEP_KINDS,
+    AgentResponse,
     Attempt,
     BodyRef,
     RunFinished,
@@ -29,7 +30,8 @@ from studio.terminal.amounts import counted
 from studio.terminal.lines import retry_row, step_row
 from studio.terminal.live import LiveRun
 from studio.terminal.runs_table import runs_table
-from studio.terminal.text import STEERING, json_line, one_line, plain, words
+from studio.terminal.step_text import words
+from studio.terminal.text import STEERING, json_line, one_line, plain
 from studio.terminal.timeline import bar, bar_width, run_view
 from tests.unit.studio.client_steps import BEGIN, CALL, RUN_ID, run_steps
 
@@ -131,8 +133,8 @@ def test_hostile_live_events_are_shown_as_text() -> None:
     live = LiveRun(console)
     for event in (ModelCallStarted(model=HOSTILE), Delta(text=HOSTILE), Delta(text="more")):
         live.take(event)
-        assert_harmless(printed(live.now()))
-    assert "more" in printed(live.now())
+        assert_harmless(printed(live))
+    assert "more" in printed(live)
 
 
 @given(st.text())
@@ -258,6 +260,27 @@ def screen_of(output: str) -> list[str]:
         elif not piece.startswith(("\x1b", "\r")):
             lines[row] = piece
     return [line.rstrip() for line in lines if line.strip()]
+
+
+def test_text_that_the_model_wrote_never_stands_below_the_step_that_holds_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(live_module, "FRAME_S", 60.0)
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, color_system=None, width=100, height=60)
+    *before, response, finished = run_steps()
+    assert isinstance(response, AgentResponse)
+    with LiveRun(console) as live:
+        for event in (*before, Delta(text="half an answ")):
+            live.take(event)
+        live.say("a line of its own")
+        assert screen_of(file.getvalue())[-1].strip() == "half an answ"
+        live.take(response)
+        assert "agent-response" in screen_of(file.getvalue())[-2]
+        assert "running" in screen_of(file.getvalue())[-1]
+        live.take(finished)
+        assert "half an answ" not in "\n".join(screen_of(file.getvalue()))
+    assert "run-finished" in screen_of(file.getvalue())[-1]
 
 
 def test_moving_part_never_erases_a_row(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from studio.stack import ownership
+from studio.stack import ownership, ports
 from studio.stack.control import stop_running
 from studio.stack.errors import AlreadyRunning, StackError
 from studio.stack.folder import DataFolder, FolderLock
 from studio.stack.graph import Node, run_graph
+from studio.stack.ownership import append_own, read_or_make_secret, replace_own
+from studio.stack.ports import PortClaims
 from studio.stack.state import Board, ProcessState, StackState, read_state, write_state
 from studio.stack.status import report
 
@@ -79,7 +81,7 @@ def test_what_belongs_to_another_user_is_refused_in_words(
 def test_a_link_is_not_followed(folder: DataFolder, tmp_path: Path, name: str) -> None:
     (tmp_path / "elsewhere").write_text("kept")
     getattr(folder, name).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StackError, match="it is a symbolic link"):
+    with pytest.raises(StackError, match="is a symbolic link"):
         report(folder)
     assert (tmp_path / "elsewhere").read_text() == "kept"
 
@@ -150,6 +152,35 @@ def test_others_may_pass_the_folder_and_read_nothing(folder: DataFolder) -> None
         assert path.stat().st_mode & 0o077 == 0
 
 
+def test_what_is_made_is_closed_to_others_and_follows_no_link(folder: DataFolder) -> None:
+    (folder.root / "elsewhere").write_text("kept")
+    for name, make in (
+        ("log", lambda file: append_own(file).close()),
+        ("secret", read_or_make_secret),
+        ("state", partial(replace_own, text="{}")),
+    ):
+        make(folder.root / name)
+        assert (folder.root / name).stat().st_mode & 0o777 == 0o600
+        (folder.root / name).unlink()
+        for link in (name, f"{name}.new"):
+            (folder.root / link).symlink_to(folder.root / "elsewhere")
+        with pytest.raises(StackError, match="is a symbolic link"):
+            make(folder.root / name)
+    assert (folder.root / "elsewhere").read_text() == "kept"
+
+
+def test_port_claims_in_a_strangers_folder_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(StackError, match=r"studio-ports-\d+ belongs to uid"):
+        PortClaims().choose(20_000)
+
+
+def test_looking_for_a_port_ends_when_none_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "is_free", lambda _: False)
+    with pytest.raises(StackError, match="no free port was found"):
+        PortClaims().choose(20_000)
+
+
 def test_a_state_is_read_as_it_was_written(folder: DataFolder) -> None:
     write_state(folder.state_file, STATE)
     assert read_state(folder.state_file) == STATE
@@ -216,7 +247,8 @@ def test_a_lock_whose_file_names_nobody_alive_is_an_error_not_a_wrong_pid(
 
 def test_a_state_that_cannot_be_written_is_noted_and_kept(folder: DataFolder) -> None:
     board = Board(folder.state_file, STATE, lambda _: None)
-    folder.state_file.with_suffix(".new").mkdir()
+    unfinished = folder.root / "state.json.new"
+    unfinished.mkdir()
     board.change_process("cost", status="ready")
     assert board.state.process("cost").status == "ready"
-    assert board.state.notes[-1] == f"cannot write {folder.state_file}: Is a directory"
+    assert board.state.notes[-1] == f"the state is not written: {unfinished}: Is a directory"

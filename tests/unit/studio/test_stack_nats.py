@@ -1,8 +1,6 @@
 """The embedded NATS server: durable over crashes, bounded, on the loopback address only."""
 
-import asyncio
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from studio.stack.health import ask
 from studio.stack.nats import NatsServer
 from studio.stack.ports import LOOPBACK, free_port
 from tests.support.ports import quiet_ports
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -128,10 +127,7 @@ async def test_three_servers_form_a_cluster(tmp_path: Path) -> None:
     try:
         for server in servers:
             server.start()
-        deadline = time.monotonic() + 20
-        while not all(server.healthy() for server in servers):
-            assert time.monotonic() < deadline, "no leader was elected"
-            await asyncio.sleep(0.05)
+        await eventually(lambda: all(server.healthy() for server in servers), within_s=20)
     finally:
         for server in servers:
             server.stop()

@@ -2,10 +2,11 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
-import time
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,18 +17,37 @@ import pytest
 from studio.stack import postgres as postgres_module
 from studio.stack import postgres_account
 from studio.stack.errors import StackError, StartError
+from studio.stack.ownership import read_or_make_secret
 from studio.stack.ports import LOOPBACK, free_port
 from studio.stack.postgres import PostgresServer
-from studio.stack.postgres_cluster import find_programs, read_or_make_secret
+from studio.stack.postgres_cluster import find_programs
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    # As in a closed home: the user that a root caller gives the server has no way in of its own.
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As a closed home: the user that a root caller gives the server has no way in of its own."""
     closed = tmp_path_factory.mktemp("closed")
     closed.chmod(0o700)
-    with PostgresServer(closed / "data folder") as running:
-        yield running
+    return closed
+
+
+@pytest.fixture(scope="module")
+def programs(closed: Path) -> Path:
+    """The programs in such a home."""
+    installed = find_programs().parents[1]
+    for part in (installed, installed.with_name(f"{installed.name}.libs")):
+        if part.exists():
+            shutil.copytree(part, closed / part.name, ignore=shutil.ignore_patterns("include"))
+    return closed / installed.name / "pginstall" / "bin"
+
+
+@pytest.fixture(scope="module")
+def server(closed: Path, programs: Path) -> Iterator[PostgresServer]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(postgres_module, "find_programs", lambda: programs)
+        with PostgresServer(closed / "data folder") as running:
+            yield running
 
 
 async def _query(server: PostgresServer, statement: str) -> str:
@@ -94,21 +114,42 @@ def test_it_does_not_run_as_root(server: PostgresServer) -> None:
     assert psutil.Process(server.pid).uids().effective != 0
 
 
+def test_from_a_closed_home_it_runs_where_it_is_and_passes_that_home_alone(
+    server: PostgresServer, programs: Path
+) -> None:
+    assert Path(psutil.Process(server.pid).exe()) == programs / "postgres"
+    if sys.platform != "linux":
+        return  # elsewhere there are no capabilities
+    facts = dict(line.split(":\t", 1) for line in Path(f"/proc/{server.pid}/status").read_text().splitlines())
+    passes_closed_folders = 1 << 2 if os.geteuid() == 0 else 0  # CAP_DAC_READ_SEARCH
+    assert int(facts["CapEff"], 16) == passes_closed_folders
+    assert int(facts["CapPrm"], 16) == passes_closed_folders
+
+
+def test_programs_that_only_their_owner_may_run_take_the_wider_capability(
+    programs: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(programs.parent, tmp_path / "pginstall"))
+    for path in copy.rglob("*"):
+        path.chmod(path.stat().st_mode & 0o700)
+    account = postgres_account.choose_account(copy / "bin", tmp_path)
+    assert account.capability == ("dac_override" if os.geteuid() == 0 else None)
+
+
 async def test_a_backend_that_outlives_its_killed_server_does_not_stop_the_next(
     server: PostgresServer,
 ) -> None:
     connection = await asyncpg.connect(server.url)
     endless = "SELECT count(*) FROM generate_series(1, 10000000000)"
     query = asyncio.create_task(connection.execute(endless))
-    deadline = time.monotonic() + 20
-    while "generate_series(1, 1000" not in await _query(
-        server, "SELECT string_agg(query, ' ') FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-    ):
-        assert time.monotonic() < deadline, "the query did not start"
+
+    async def has_started() -> bool:
+        others = "SELECT string_agg(query, ' ') FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        return "generate_series(1, 1000" in await _query(server, others)
+
+    await eventually(has_started, within_s=20)
     os.kill(server.pid, signal.SIGKILL)
-    while server.running:
-        assert time.monotonic() < deadline, "the server did not end"
-        await asyncio.sleep(0.01)
+    await eventually(lambda: not server.running)
     server.start()
     assert await _query(server, "SELECT 1") == "1"
     with pytest.raises((asyncpg.PostgresConnectionError, asyncpg.PostgresError, OSError)):

@@ -11,14 +11,15 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from studio.commands.stack import app
+from studio.cli import app
 from studio.stack.folder import DataFolder
 from studio.stack.orphans import end_orphans, find_orphans
-from studio.stack.service_process import PROJECT
+from studio.stack.project import PROJECT
 from studio.stack.state import ProcessState, read_state
 from studio.stack.status import report
 from studio.stack.supervisor import Stack
-from tests.unit.studio.test_stack_supervisor import options, pids_of, until
+from tests.support.waiting import eventually, run_alone
+from tests.unit.studio.test_stack_supervisor import READY_S, options, pids_of, ready_state
 
 # A supervisor as `studio up` makes it, with the stand-ins of the folder given.
 SUPERVISOR = """
@@ -42,17 +43,18 @@ def supervisor(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=PROJECT
     ) as process:
         try:
-            until(lambda: _is_ready(tmp_path / "data") or process.poll() is not None)
+            run_alone(
+                eventually(
+                    lambda: ready_state(tmp_path / "data") or process.poll() is not None, within_s=READY_S
+                )
+            )
+            assert process.stdout
+            assert process.poll() is None, process.stdout.read()
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=30)
             end_orphans(DataFolder.at(tmp_path / "data"))
-
-
-def _is_ready(folder: Path) -> bool:
-    state = read_state(folder / "state.json")
-    return state is not None and state.status == "ready"
 
 
 def _recorded(data: DataFolder, name: str) -> ProcessState:
@@ -86,7 +88,7 @@ def test_a_closed_terminal_keeps_it_neither_from_restarting_nor_from_stopping(
     assert supervisor.stdout
     supervisor.stdout.close()
     os.kill(_recorded(data, "runner").pid, signal.SIGKILL)
-    until(lambda: _recorded(data, "runner").restarts == 1)
+    run_alone(eventually(lambda: _recorded(data, "runner").restarts == 1, within_s=READY_S))
     supervisor.send_signal(signal.SIGHUP)
     assert supervisor.wait(30) == 0
     assert find_orphans(data) == []
@@ -96,7 +98,7 @@ def test_a_closed_terminal_keeps_it_neither_from_restarting_nor_from_stopping(
 def test_a_signal_during_the_start_leaves_nothing(tmp_path: Path) -> None:
     argv = [sys.executable, "-c", SUPERVISOR, str(tmp_path / "data"), str(tmp_path)]
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL, cwd=PROJECT) as process:
-        until((tmp_path / "data" / "state.json").exists)
+        run_alone(eventually((tmp_path / "data" / "state.json").exists, within_s=READY_S))
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
     assert find_orphans(DataFolder.at(tmp_path / "data")) == []

@@ -8,8 +8,7 @@ import json
 import os
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from studio.commands.stack import app
+from studio.cli import app
 from studio.stack import foreground
 from studio.stack.display import report_table
 from studio.stack.errors import AlreadyRunning, StackError, StartError
@@ -31,6 +30,7 @@ from studio.stack.state import StackState, read_state
 from studio.stack.status import report
 from studio.stack.supervisor import Stack
 from studio.stack.watch import Backoff
+from tests.support.waiting import eventually, run_alone
 
 STAND_IN = """
 import os, sys
@@ -76,11 +76,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
 
 
-def until(condition: Callable[[], bool], seconds: float = READY_S) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
+def ready_state(folder: Path) -> StackState | None:
+    state = read_state(folder / "state.json")
+    return state if state and state.status == "ready" else None
 
 
 def pids_of(state: StackState) -> list[int]:
@@ -124,7 +122,8 @@ def test_a_child_does_not_hear_the_terminals_ctrl_c(stack: Stack) -> None:
 def test_a_killed_process_is_started_again_on_its_port(stack: Stack, name: str) -> None:
     before = stack.state.process(name)
     stack.server(name).kill()
-    until(lambda: stack.state.process(name).restarts == before.restarts + 1)
+    restarts = before.restarts + 1
+    run_alone(eventually(lambda: stack.state.process(name).restarts == restarts, within_s=READY_S))
     after = stack.state.process(name)
     assert (after.status, after.port) == ("ready", before.port)
     assert after.pid != before.pid
@@ -175,6 +174,14 @@ def test_status_keeps_health_and_pid_whole_where_there_is_little_room(stack: Sta
     assert ("url" in rows["process"], "MiB" in rows["process"]) == (width >= 70, width >= 88)
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_status_tells_of_other_ports_where_no_column_does(stack: Stack, width: int) -> None:
+    found = replace(report(stack.folder), notes=("port 1 is taken: nats listens on 2",))
+    file = io.StringIO()
+    Console(file=file, width=width, color_system=None).print(report_table(found, width))
+    assert ("port 1 is taken" in file.getvalue()) == (width < 70)
+
+
 def test_logs_show_one_process_or_all(stack: Stack) -> None:
     folder = ["--folder", str(stack.folder.root)]
     assert "Uvicorn running" in CliRunner().invoke(app, ["logs", "gateway", *folder]).output
@@ -200,10 +207,7 @@ def test_a_deleted_folder_ends_the_stack_in_order_and_leaves_the_next_one_alone(
     pids: list[int] = []
 
     def delete_once_ready() -> None:
-        until(lambda: (state := read_state(folder / "state.json")) is not None and state.status == "ready")
-        state = read_state(folder / "state.json")
-        assert state is not None
-        pids.extend(pids_of(state))
+        pids.extend(pids_of(run_alone(eventually(lambda: ready_state(folder), within_s=READY_S))))
         folder.rename(tmp_path / "away")
         folder.mkdir()
         (folder / "state.json").write_text("the next one's")
@@ -220,9 +224,15 @@ def test_a_deleted_folder_ends_the_stack_in_order_and_leaves_the_next_one_alone(
 
 
 def test_a_service_that_cannot_start_is_told_with_its_words_and_nothing_stays(tmp_path: Path) -> None:
-    stack = Stack(tmp_path / "data", options(tmp_path, broken="cost"))
-    with pytest.raises(StartError, match=r"cost ended with code 1\.\n(.*\n)*.*the setting X is missing"):
+    told: dict[str, str] = {}
+    stack = Stack(
+        tmp_path / "data",
+        options(tmp_path, broken="cost"),
+        lambda state: told.update({each.name: each.status for each in state.processes}),
+    )
+    with pytest.raises(StartError, match=r"cost ended with code 1\n(.*\n)*.*the setting X is missing"):
         stack.start()
+    assert [name for name, status in told.items() if status == "failed"] == ["cost"]
     assert find_orphans(stack.folder) == []
     assert not stack.folder.state_file.exists()
     assert FolderLock(stack.folder).owner() == 0
@@ -232,10 +242,20 @@ def test_a_set_up_step_that_fails_is_told_with_its_words(tmp_path: Path) -> None
     chosen = options(tmp_path)
     failing = SetupStep("migrations", ("stand_in", "/nowhere/file"), ("DATABASE_URL",), ("postgres",))
     table = replace(chosen.table, steps=(failing, *chosen.table.steps[1:]))
-    with pytest.raises(StackError, match="migrations failed with code 1") as raised:
+    with pytest.raises(StackError, match="migrations ended with code 1") as raised:
         Stack(tmp_path / "data", replace(chosen, table=table)).start()
     assert "No such file or directory: '/nowhere/file'" in str(raised.value)
     assert find_orphans(DataFolder.at(tmp_path / "data")) == []
+
+
+def test_a_start_in_the_background_that_fails_says_why_and_nothing_else(tmp_path: Path) -> None:
+    with socket.create_server((LOOPBACK, 0)) as other:
+        port = str(other.getsockname()[1])
+        arguments = ["up", "--detach", "--port", port, "--folder", str(tmp_path / "data")]
+        result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"port {port} is taken; choose another with --port")
+    assert result.stdout == ""
 
 
 def test_a_port_lost_during_the_start_is_replaced(tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""The subjects of the bus: where what is about a run is sent and stored."""
+
+from dataclasses import dataclass
+from typing import Self
+
+
+@dataclass(frozen=True)
+class RunKey:
+    project: str
+    run_id: str
+
+    @classmethod
+    def of_subject(cls, subject: str) -> Self:
+        """The run that a message is about: the last two words of every subject of a run."""
+        project, run_id = subject.split(".")[-2:]
+        return cls(project, run_id)
+
+
+def job_subject(run: RunKey) -> str:
+    return f"run.job.{run.project}.{run.run_id}"
+
+
+def log_subject(run: RunKey) -> str:
+    """The one literal subject that holds a run's whole log after step 0."""
+    return f"run.log.{run.project}.{run.run_id}"
+
+
+def stored_subject(run: RunKey) -> str:
+    """Core NATS: each message of the run's log again, sent by the server once it is on disk."""
+    return f"run.stored.log.{run.project}.{run.run_id}"
+
+
+def live_subject(run: RunKey) -> str:
+    """Core NATS: what is going on right now (token deltas, retries), never stored."""
+    return f"run.live.{run.project}.{run.run_id}"
+
+
+def nudge_subject(run: RunKey) -> str:
+    """Core NATS: tells the runner of a run to look at its log at once."""
+    return f"run.nudge.{run.project}.{run.run_id}"
+
+
+def redo_subject(service: str, run: RunKey) -> str:
+    """Where a dead letter of a service is sent again, for all but the runner, which takes jobs."""
+    return f"run.redo.{service}.{run.project}.{run.run_id}"
+
+
+def dead_subject(service: str, reason: str, run: RunKey) -> str:
+    return f"dead.{service}.{reason}.{run.project}.{run.run_id}"
+
+
+def body_subject(project: str, sha256: str, part: str) -> str:
+    """A part of a value that was too large for a step."""
+    return f"body.{project}.{sha256}.{part}"
+
+
+def catalog_subject(what: str) -> str:
+    return f"catalog.{what}"
