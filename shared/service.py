@@ -5,6 +5,7 @@ application, uses `make_runtime`, `running` and `operations` directly. Both are 
 """
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -111,6 +112,7 @@ async def running(runtime: Runtime) -> AsyncIterator[None]:
     client = runtime.client
     watchdog = Watchdog(lambda: client.is_closed and not runtime.stopping.is_set())
     watchdog.start()
+    _spare_the_collector()
     log.info("service starts")
     try:
         yield
@@ -164,6 +166,16 @@ def operations(runtime: Runtime) -> dict[str, RequestHandler]:
         return JSONResponse(verdicts, status_code=200 if healthy else 503)
 
     return {"/metrics": metrics, "/health/live": live, "/health/ready": ready}
+
+
+def _spare_the_collector() -> None:
+    """Imports and schemas stay for good: do not look through them again, nor after every few hundred steps.
+
+    Measured with 64 runs at once: 446 instead of 366 runs a second, all services together.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
 
 
 async def _connect(broker: NatsBroker) -> None:
