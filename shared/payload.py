@@ -22,6 +22,9 @@ MOVABLE_IN_ITEMS: Final = {
     "messages": frozenset({"content"}),
     "tool_calls": frozenset({"arguments"}),
     "tools": frozenset({"parameters", "settings"}),
+    "history": frozenset({"messages"}),
+    "artifacts": frozenset({"data"}),
+    "agents": frozenset({"instructions"}),
 }
 
 

@@ -161,7 +161,11 @@ class Parameters(Fact):
 
 
 class ToolSpec(Fact):
-    """A tool as the run may use it: `parameters` is a JSON schema."""
+    """A tool as the run may use it: `parameters` is a JSON schema.
+
+    `source` says who carries a call out: the runner's own code, the HTTP request or the MCP server that
+    `settings` describe, a child run of another agent, or nobody, since the call hands the run over.
+    """
 
     name: str
     description: str
@@ -169,7 +173,36 @@ class ToolSpec(Fact):
     effect: Effect = Effect.IRREVERSIBLE
     needs_approval: bool = False
     timeout_s: float = 30.0
+    source: Literal["installed", "http", "mcp", "agent", "handoff"] = "installed"
     settings: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class AgentSnapshot(Fact):
+    """An agent as it was when the run was requested, with all that it needs to go on with the run."""
+
+    ref: AgentRef
+    model: str
+    instructions: Text = ""
+    parameters: Parameters = Parameters()
+    tools: tuple[ToolSpec, ...] = ()
+    response_format: dict[str, JsonValue] | None = None
+
+
+class HistoryPart(Fact):
+    """An earlier run of the session. Its `messages`, in the provider's form, travel as one body by hash;
+    None: they are the conversation in that run's own log."""
+
+    run_id: RunId
+    messages: JsonValue = None
+
+
+class Artifact(Fact):
+    """A file that a tool made: `data` is its content in base64."""
+
+    name: str
+    media_type: str
+    size: int = Field(ge=0, description="Bytes of the file.")
+    data: Text
 
 
 class Failure(Fact):
@@ -206,7 +239,12 @@ class Envelope(Fact):
 
 
 class RunRequested(Envelope):
-    """Step 0, the job itself: the whole snapshot that the run needs."""
+    """Step 0, the job itself: the whole snapshot that the run needs.
+
+    `response_format` is the JSON schema of the answer; `agents` are those that the run may be handed to or
+    may ask; `after_run_id` is the run of the same session that must end first; `parent_call_id` is the tool
+    call of the parent that this run answers; `root_run_id` is the top of the tree.
+    """
 
     kind: Literal["run-requested"] = "run-requested"
     agent: AgentRef
@@ -223,6 +261,15 @@ class RunRequested(Envelope):
     max_rounds: int = Field(default=5, ge=1)
     budget_usd: float | None = None
     timeout_s: float = Field(default=600.0, gt=0)
+    response_format: dict[str, JsonValue] | None = None
+    agents: tuple[AgentSnapshot, ...] = ()
+    history: tuple[HistoryPart, ...] = ()
+    after_run_id: RunId | None = None
+    parent_run_id: RunId | None = None
+    parent_call_id: str | None = None
+    root_run_id: RunId | None = None
+    priority: Literal["interactive", "batch"] = "interactive"
+    approval_timeout_s: float | None = Field(default=None, gt=0)
     replay: dict[str, JsonValue] | None = None
 
 
@@ -268,6 +315,7 @@ class ToolResult(Envelope):
     result: JsonValue
     latency_ms: Milliseconds = 0
     units: dict[str, float] = Field(default_factory=dict)
+    artifacts: tuple[Artifact, ...] = ()
 
 
 class MemorySnapshot(Envelope):
@@ -278,18 +326,37 @@ class MemorySnapshot(Envelope):
 
 
 class ApprovalRequested(Envelope):
+    """A call that a person must allow; `arguments_hash` is what the decision is bound to."""
+
     kind: Literal["approval-requested"] = "approval-requested"
     call_id: str
     tool: str
     arguments_hash: str
+    arguments: JsonValue = None
+    effect: Effect = Effect.IRREVERSIBLE
+    expires_at: AwareDatetime | None = None
 
 
 class ApprovalResolved(Envelope):
+    """The decision about the call with these arguments; `arguments` are those to use instead, if not None."""
+
     kind: Literal["approval-resolved"] = "approval-resolved"
     call_id: str
-    decision: Literal["approved", "denied"]
+    decision: Literal["approved", "denied", "expired"]
     arguments_hash: str
     who: str
+    note: Text = ""
+    arguments: JsonValue = None
+
+
+class OutcomeResolved(Envelope):
+    """What a person found out about a call whose outcome was unknown; `result` is what it gave."""
+
+    kind: Literal["outcome-resolved"] = "outcome-resolved"
+    call_id: str
+    decision: Literal["happened", "did-not-happen", "fail"]
+    who: str
+    result: JsonValue = None
     note: Text = ""
 
 
@@ -300,9 +367,29 @@ class CancelRequested(Envelope):
 
 
 class RunWaiting(Envelope):
+    """No runner holds the run until what it waits for has come; `until`: it is given up then."""
+
     kind: Literal["run-waiting"] = "run-waiting"
-    reason: Literal["approval", "unknown-outcome", "budget"]
+    reason: Literal["approval", "unknown-outcome", "budget", "child-run"]
     call_id: str | None = None
+    until: AwareDatetime | None = None
+
+
+class AgentChanged(Envelope):
+    """The conversation is another agent's from here on; `call_id` is the call that handed it over."""
+
+    kind: Literal["agent-changed"] = "agent-changed"
+    agent: AgentRef
+    call_id: str
+
+
+class AnswerRejected(Envelope):
+    """The answer does not fit the response format; `problem` is what the model is told."""
+
+    kind: Literal["answer-rejected"] = "answer-rejected"
+    content: Text
+    problem: str
+    model_call: ModelCall
 
 
 class AgentResponse(Envelope):
@@ -319,6 +406,14 @@ class RunFinished(Envelope):
     status: Literal[RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED]
     error: Failure | None = None
     totals: Totals = Totals()
+
+
+class RunRetried(Envelope):
+    """A finished run goes on from its last good step; what was spent stays spent."""
+
+    kind: Literal["run-retried"] = "run-retried"
+    who: str
+    why: Text = ""
 
 
 class RunDeleted(Envelope):
@@ -346,10 +441,14 @@ KnownStep = (
     | MemorySnapshot
     | ApprovalRequested
     | ApprovalResolved
+    | OutcomeResolved
     | CancelRequested
     | RunWaiting
+    | AgentChanged
+    | AnswerRejected
     | AgentResponse
     | RunFinished
+    | RunRetried
     | RunDeleted
 )
 Step = KnownStep | UnknownStep
