@@ -29,6 +29,8 @@ from shared.subjects import RunKey, dead_subject, job_subject, log_subject, redo
 
 WRONG_LAST_SEQUENCE: Final = frozenset({10071, 10164})
 NO_SUCH_SEQUENCE: Final = 10043
+AGAIN_HEADER: Final = "Run-Again"
+"""Header of a job that was put back into the queue: why."""
 STREAM_FULL: Final = frozenset({10047, 10077, 10122})
 
 
@@ -74,6 +76,24 @@ class RunLog:
     async def request(self, run: RunKey, sealed: Sealed, *, patience_s: float = 5.0) -> None:
         """Put step 0 into the queue. Repeating it is harmless; raises Conflict if another is there."""
         await self._publish(job_subject(run), run, sealed, 0, patience_s)
+
+    async def requeue(self, run: RunKey, *, cause: str) -> None:
+        """Put the run's job into the queue once more, for it to go on; once for each cause.
+
+        Harmless when a runner has it: claims are fenced. Raises Unavailable, also when there is no job.
+        """
+        job = await last_stored(self._client, RUNS, job_subject(run))
+        if job is None:
+            raise Unavailable(f"the broker has no job of run {run.run_id}")
+        headers = {
+            Header.MSG_ID: f"again:{run.run_id}:{cause}",
+            KINDS_HEADER: "run-requested",
+            AGAIN_HEADER: cause,
+        }
+        try:
+            await self._js.publish(job_subject(run), job.data, stream=RUNS, headers=headers)
+        except (NatsError, OSError) as error:
+            raise Unavailable(f"the broker did not take a job: {error or type(error).__name__}") from error
 
     async def append(self, run: RunKey, sealed: Sealed, expected: int, *, patience_s: float = 30.0) -> int:
         """Append the steps after sequence `expected` (0: nothing yet); returns the new last sequence.

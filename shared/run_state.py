@@ -2,18 +2,26 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.errors import StudioError
 from shared.steps import (
+    AgentChanged,
+    AgentRef,
     AgentResponse,
     AgentThought,
+    AnswerRejected,
+    ApprovalRequested,
+    ApprovalResolved,
     CancelRequested,
+    Effect,
     ModelCall,
+    OutcomeResolved,
     RunClaimed,
     RunDeleted,
     RunFinished,
     RunRequested,
+    RunRetried,
     RunStatus,
     RunWaiting,
     Step,
@@ -23,7 +31,7 @@ from shared.steps import (
     UserRequest,
 )
 
-Turn = UserRequest | AgentThought | ToolResult | AgentResponse
+Turn = UserRequest | AgentThought | ToolResult | AnswerRejected | AgentResponse
 """The steps that are messages of the conversation, in order."""
 
 
@@ -31,12 +39,24 @@ class LogGap(StudioError):
     """The steps of a run do not follow one another; the log is not what the writers left."""
 
 
+@dataclass(frozen=True)
+class Decided:
+    """A call that a person was asked about, and the answer."""
+
+    asked: ApprovalRequested
+    resolved: ApprovalResolved
+
+
 @dataclass
 class RunState:
     """The fold of a run's steps up to `next_seq`.
 
-    `corrections` counts the thoughts in a row that held an unusable tool call, `open_calls` are the
-    intents without a result.
+    `corrections` counts the thoughts in a row that held an unusable tool call, `rejections` the answers in a
+    row that did not fit. `open_calls` are the intents without a result, `asked` the calls that wait for a
+    person, `decided` those that were answered but not acted upon. `active_since` is when the run would have
+    begun if it had never waited for anybody; `rounds_before` are those of before it was retried.
+    `fruitless_claims` counts the claims in a row after which nothing came of the run; `settled_in` is the
+    claim in which the last irreversible call got its result.
     """
 
     request: RunRequested | None = None
@@ -47,6 +67,15 @@ class RunState:
     finished_at: datetime | None = None
     turns: list[Turn] = field(default_factory=list)
     open_calls: dict[str, ToolCall] = field(default_factory=dict)
+    asked: dict[str, ApprovalRequested] = field(default_factory=dict)
+    decided: dict[str, Decided] = field(default_factory=dict)
+    outcomes: dict[str, OutcomeResolved] = field(default_factory=dict)
+    agent: AgentRef | None = None
+    active_since: datetime | None = None
+    rejections: int = 0
+    fruitless_claims: int = 0
+    settled_in: int = 0
+    rounds_before: int = 0
     call_ids: set[str] = field(default_factory=set)
     corrections: int = 0
     corrected: bool = False
@@ -67,34 +96,74 @@ class RunState:
         self.next_seq = step.seq + 1
         match step:
             case RunRequested():
-                self.request = step
+                self.request, self.agent = step, step.agent
             case RunClaimed():
-                self.attempt = step.attempt
-                self.status, self.waiting = RunStatus.RUNNING, None
-                self.started_at = self.started_at or step.at
+                self._claimed(step)
             case UserRequest():
                 self.turns.append(step)
             case AgentThought():
                 self._thought(step)
             case ToolCall():
                 self.open_calls[step.call_id] = step
+                self.decided.pop(step.call_id, None)
                 self.tool_calls += 1
             case ToolResult():
                 self._result(step)
             case AgentResponse():
+                self.fruitless_claims = 0
                 self.turns.append(step)
                 self.response = step
                 self._model_call(step.model_call)
+            case AnswerRejected():
+                self.fruitless_claims = 0
+                self.turns.append(step)
+                self.rejections += 1
+                self._model_call(step.model_call)
+            case ApprovalRequested():
+                self.asked[step.call_id] = step
+            case ApprovalResolved():
+                self._approval(step)
+            case OutcomeResolved():
+                self.outcomes[step.call_id] = step
+            case AgentChanged():
+                self.agent = step.agent
             case RunWaiting():
+                self.fruitless_claims = 0
                 self.status, self.waiting = RunStatus.WAITING, step
             case CancelRequested():
                 self.cancel = self.cancel or step
             case RunFinished():
                 self.status, self.finished, self.finished_at = step.status, step, step.at
+            case RunRetried():
+                self._retried()
             case RunDeleted():
                 self.deleted = True
 
+    def _claimed(self, step: RunClaimed) -> None:
+        if self.waiting is not None and self.active_since is not None:
+            self.active_since += max(step.at - self.waiting.at, timedelta())
+        self.attempt = step.attempt
+        self.fruitless_claims += 1
+        self.status, self.waiting = RunStatus.RUNNING, None
+        self.started_at = self.started_at or step.at
+        self.active_since = self.active_since or step.at
+
+    def _approval(self, step: ApprovalResolved) -> None:
+        asked = self.asked.get(step.call_id)
+        if asked is not None and asked.arguments_hash == step.arguments_hash:
+            self.decided[step.call_id] = Decided(self.asked.pop(step.call_id), step)
+
+    def _retried(self) -> None:
+        """From the last good step on: the end, and an answer that was none, are as if they had not been."""
+        self.status, self.finished, self.finished_at, self.cancel = RunStatus.QUEUED, None, None, None
+        if self.response is not None:
+            self.turns.remove(self.response)
+        self.response, self.active_since = None, None
+        self.corrections, self.corrected, self.rejections = 0, False, 0
+        self.rounds_before = self.rounds
+
     def _thought(self, step: AgentThought) -> None:
+        self.fruitless_claims = 0
         self.turns.append(step)
         self.call_ids.update(call.call_id for call in step.tool_calls)
         self.corrections, self.corrected = (self.corrections if self.corrected else 0), False
@@ -102,8 +171,12 @@ class RunState:
         self._model_call(step.model_call)
 
     def _result(self, step: ToolResult) -> None:
+        self.fruitless_claims = 0
         self.turns.append(step)
-        self.open_calls.pop(step.call_id, None)
+        call = self.open_calls.pop(step.call_id, None)
+        if call is not None and call.effect is Effect.IRREVERSIBLE:
+            self.settled_in = step.attempt
+        self.decided.pop(step.call_id, None)
         if step.error_type in {"unknown-tool", "invalid-arguments"} and not self.corrected:
             self.corrections += 1
             self.corrected = True

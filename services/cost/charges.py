@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Final
 
 from services.cost.prices import NoQuote, PriceBook, Quote
-from shared.steps import AgentResponse, AgentThought, Step, Usage
+from shared.steps import AgentResponse, AgentThought, AnswerRejected, Step, Usage
 
 MODEL_CALL: Final = "model"
-BILLABLE: Final = frozenset({"agent-thought", "agent-response"})
+BILLABLE: Final = frozenset({"agent-thought", "answer-rejected", "agent-response"})
 """The kinds that `charges` looks at."""
 
 
@@ -33,12 +33,12 @@ def charges(steps: Iterable[Step], book: PriceBook) -> list[Charge]:
     billable = {
         (step.run_id, step.seq): step
         for step in steps
-        if type(step) is AgentThought or type(step) is AgentResponse
+        if type(step) is AgentThought or type(step) is AgentResponse or type(step) is AnswerRejected
     }
     return [_charge(billable[key], book) for key in sorted(billable)]
 
 
-def _charge(step: AgentThought | AgentResponse, book: PriceBook) -> Charge:
+def _charge(step: AgentThought | AnswerRejected | AgentResponse, book: PriceBook) -> Charge:
     call = step.model_call
     model = call.answered or call.asked
     return Charge(

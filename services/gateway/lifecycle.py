@@ -16,6 +16,7 @@ from services.gateway.problems import RUN_ACTIVE, RUN_FINISHED, Problem, no_such
 from services.gateway.runs import Runs
 from shared.errors import Conflict, Unavailable
 from shared.run_log import RunLog
+from shared.run_state import RunState
 from shared.steps import CancelRequested, RunDeleted, RunStatus, Step, now
 from shared.subjects import RunKey, nudge_subject
 
@@ -28,14 +29,14 @@ CONFLICT_PAUSE_S: Final = 0.02
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a run stands, as far as the next step of its log depends on it."""
+    """Where a run stands, as far as the next step of its log depends on it. `state`: None without its log."""
 
     status: RunStatus
     next_seq: int
     attempt: int
     position: int
     is_cancelled: bool
-    is_in_log: bool
+    state: RunState | None = None
 
 
 class Lifecycle:
@@ -52,20 +53,27 @@ class Lifecycle:
         def decide(standing: Standing) -> Step | None:
             if standing.status.is_final:
                 raise Problem(RUN_FINISHED, f"the run is {standing.status}; there is nothing to cancel")
-            if not standing.is_in_log:
+            if standing.state is None:
                 raise Problem(
                     RUN_FINISHED, "the run's log is gone from the broker; no runner will go on with it"
                 )
             if standing.is_cancelled:
                 return None
-            return CancelRequested(**self._envelope(run, standing), who=who, why=why)
+            return CancelRequested(**self.envelope(run, standing), who=who, why=why)
 
-        standing, _ = await self._append(run, decide)
+        standing, sequence = await self.append(run, decide)
+        await self.wake(run, standing, sequence)
+        return standing.status
+
+    async def wake(self, run: RunKey, standing: Standing, sequence: int) -> None:
+        """Let a runner see what was appended at `sequence`: the one that has the run, else the next."""
+        if standing.status is RunStatus.WAITING or standing.status.is_final:
+            await self._log.requeue(run, cause=str(sequence))
+            return
         try:
             await self._client.publish(nudge_subject(run), b"")
         except (NatsError, OSError) as error:
             log.info("the runner was not nudged, it will see the step later", error=str(error))
-        return standing.status
 
     async def require_final(self, run: RunKey) -> None:
         """Raises Problem (409) for a run that goes on."""
@@ -76,12 +84,12 @@ class Lifecycle:
 
         def decide(standing: Standing) -> Step:
             _stop_if_active(run, standing)
-            return RunDeleted(**self._envelope(run, standing), who=who)
+            return RunDeleted(**self.envelope(run, standing), who=who)
 
-        _, sequence = await self._append(run, decide)
+        _, sequence = await self.append(run, decide)
         return sequence
 
-    async def _append(self, run: RunKey, decide: Callable[[Standing], Step | None]) -> tuple[Standing, int]:
+    async def append(self, run: RunKey, decide: Callable[[Standing], Step | None]) -> tuple[Standing, int]:
         """Append what `decide` makes of the run as it stands; returns that and the log's new end."""
         for _ in range(MOST_CONFLICTS):
             standing = await self._standing(run)
@@ -102,18 +110,14 @@ class Lifecycle:
             raise no_such_run(run.run_id)
         if state.request is not None:
             is_cancelled = state.cancel is not None
-            return Standing(
-                state.status, state.next_seq, state.attempt, fold.position, is_cancelled, is_in_log=True
-            )
+            return Standing(state.status, state.next_seq, state.attempt, fold.position, is_cancelled, state)
         row = await self._runs.row(run)
         if row.view is None or row.is_deleted:
             raise no_such_run(run.run_id)
         view = row.view
-        return Standing(
-            view.status, view.step_count, view.attempt, fold.position, is_cancelled=False, is_in_log=False
-        )
+        return Standing(view.status, view.step_count, view.attempt, fold.position, is_cancelled=False)
 
-    def _envelope(self, run: RunKey, standing: Standing) -> dict[str, Any]:
+    def envelope(self, run: RunKey, standing: Standing) -> dict[str, Any]:
         return {
             "run_id": run.run_id,
             "seq": standing.next_seq,

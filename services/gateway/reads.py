@@ -22,7 +22,8 @@ COLUMNS: Final = """
     r.run_id, r.status, r.agent, r.agent_version, r.model, r.prompt, r.prompt_body, r.response,
     r.response_body, r.session_id, r.user_id, r.group_name, r.metadata, r.created_at, r.started_at,
     r.finished_at, r.last_seq, r.steps, r.attempt, r.input_tokens, r.cached_input_tokens, r.output_tokens,
-    r.reasoning_tokens, r.model_calls, r.tool_calls, r.rounds, r.error, r.deleted_at, c.usd, c.unpriced,
+    r.reasoning_tokens, r.model_calls, r.tool_calls, r.rounds, r.error, r.waiting_reason,
+    r.waiting_until, r.parent_run_id, r.root_run_id, r.deleted_at, c.usd, c.unpriced,
     c.charged
 """
 CHARGES: Final = """
@@ -107,7 +108,7 @@ async def find_run(connection: Connection, run: RunKey) -> RunRow:
     if record["run_id"] is None:
         return RunRow(None, cost, is_leaving=is_leaving)
     whole = RunStatus(record["status"]).is_final and record["steps"] == record["last_seq"] + 1
-    return RunRow(_view(record), cost, whole, record["deleted_at"] is not None, is_leaving)
+    return RunRow(view_of_row(record), cost, whole, record["deleted_at"] is not None, is_leaving)
 
 
 async def list_runs(
@@ -125,7 +126,7 @@ async def list_runs(
         statement += f" AND r.run_id < ${len(values)}"
     values.append(limit)
     statement += f" ORDER BY r.run_id DESC LIMIT ${len(values)}"
-    return [_view(record) for record in await connection.fetch(statement, *values)]
+    return [view_of_row(record) for record in await connection.fetch(statement, *values)]
 
 
 async def step_texts(connection: Connection, run: RunKey, after: int, limit: int) -> list[StepText]:
@@ -148,7 +149,7 @@ def _cost(record: Any) -> Cost:
     return Cost(usd=record["usd"], unpriced=record["unpriced"], charged=record["charged"])
 
 
-def _view(record: Any) -> RunView:
+def view_of_row(record: Any) -> RunView:
     usage = Usage(
         input=record["input_tokens"],
         cached_input=record["cached_input_tokens"],
@@ -183,4 +184,8 @@ def _view(record: Any) -> RunView:
         unpriced=record["unpriced"],
         charged=record["charged"],
         error=Failure.model_validate_json(record["error"]) if record["error"] else None,
+        waiting_reason=record["waiting_reason"],
+        waiting_until=record["waiting_until"],
+        parent_run_id=str(record["parent_run_id"]) if record["parent_run_id"] else None,
+        root_run_id=str(record["root_run_id"]) if record["root_run_id"] else None,
     )

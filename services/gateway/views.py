@@ -76,6 +76,12 @@ class RunView(View):
         default=None, description="Model calls charged so far: charges follow the steps. Null as above."
     )
     error: Failure | None
+    waiting_reason: str | None = Field(
+        default=None, description="Of a waiting run: approval, unknown-outcome, child-run or budget."
+    )
+    waiting_until: datetime | None = Field(default=None, description="When it is given up; null: never.")
+    parent_run_id: str | None = Field(default=None, description="The run that asked for this one.")
+    root_run_id: str | None = Field(default=None, description="The top of the tree of runs.")
 
 
 class RunDetail(RunView):
@@ -139,4 +145,8 @@ def view_of(state: RunState, prompt: Shown, response: Shown, cost: Cost) -> RunV
         unpriced=cost.unpriced,
         charged=cost.charged,
         error=state.finished.error if state.finished else None,
+        waiting_reason=state.waiting.reason if state.waiting else None,
+        waiting_until=state.waiting.until if state.waiting else None,
+        parent_run_id=request.parent_run_id,
+        root_run_id=request.root_run_id,
     )

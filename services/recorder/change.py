@@ -15,10 +15,12 @@ from services.recorder.references import Texts, shown_in
 from shared.steps import (
     AgentResponse,
     AgentThought,
+    AnswerRejected,
     ModelCall,
     RunClaimed,
     RunFinished,
     RunRequested,
+    RunRetried,
     RunStatus,
     RunWaiting,
     Step,
@@ -60,6 +62,10 @@ class RunChange:
     tool_calls: int = 0
     rounds: int = 0
     error: str | None = None
+    waiting_reason: str | None = None
+    waiting_until: datetime | None = None
+    parent_run_id: str | None = None
+    root_run_id: str | None = None
 
     def add(self, step: Step, texts: Texts) -> None:
         """Take in a step; each step once. `texts` holds the bodies of large prompts and responses."""
@@ -77,6 +83,7 @@ class RunChange:
         self.session_id, self.user_id, self.group_name = step.session_id, step.user_id, step.group
         self.metadata = to_json(step.metadata, inf_nan_mode="strings").decode()
         self.created_at = step.at
+        self.parent_run_id, self.root_run_id = step.parent_run_id, step.root_run_id
 
     def _claimed(self, step: RunClaimed, _: Texts) -> None:
         self.started_at = min(self.started_at or step.at, step.at)
@@ -95,8 +102,15 @@ class RunChange:
             self.response_seq = step.seq
             self.response, self.response_body = shown_in(step.content, step.project, texts)
 
+    def _rejected(self, step: AnswerRejected, _: Texts) -> None:
+        self._model_call(step.model_call)
+
     def _waiting(self, step: RunWaiting, _: Texts) -> None:
-        self._status(step, RunStatus.WAITING)
+        if self._status(step, RunStatus.WAITING):
+            self.waiting_reason, self.waiting_until = step.reason, step.until
+
+    def _retried(self, step: RunRetried, _: Texts) -> None:
+        self._status(step, RunStatus.QUEUED)
 
     def _finished(self, step: RunFinished, _: Texts) -> None:
         if self._status(step, step.status):
@@ -108,7 +122,7 @@ class RunChange:
         if step.seq <= self.status_seq:
             return False
         self.status, self.status_seq = status.value, step.seq
-        self.finished_at = self.error = None
+        self.finished_at = self.error = self.waiting_reason = self.waiting_until = None
         return True
 
     def _model_call(self, call: ModelCall) -> None:
@@ -126,6 +140,8 @@ _TAKE_IN: Final[dict[type, Callable[[RunChange, Any, Texts], None]]] = {
     AgentThought: RunChange._thought,
     ToolCall: RunChange._tool_call,
     AgentResponse: RunChange._responded,
+    AnswerRejected: RunChange._rejected,
     RunWaiting: RunChange._waiting,
     RunFinished: RunChange._finished,
+    RunRetried: RunChange._retried,
 }

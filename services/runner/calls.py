@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from services.runner.conversation import text_of
+from services.runner.model import canonical
 from services.runner.tools.base import ToolError
 from shared.run_state import RunState
 from shared.steps import Effect, RequestedToolCall, ToolSpec
@@ -38,22 +39,30 @@ class CheckedCall:
     effect: Effect
     error_type: str | None = None
     complaint: str | None = None
+    needs_approval: bool = False
+
+    @property
+    def arguments_hash(self) -> str:
+        """What a person's decision about the call is bound to."""
+        return hashlib.sha256(canonical([self.tool, self.arguments]).encode()).hexdigest()
 
 
-EffectOf = Callable[[str, dict[str, JsonValue]], Effect]
-"""The effect of a call of the named tool. Raises ToolError, which tells the model what is wrong with it."""
+EffectOf = Callable[[ToolSpec, dict[str, JsonValue]], Effect]
+"""The effect of a call of the tool. Raises ToolError, which tells the model what is wrong with it."""
 
 
 def check_call(call: RequestedToolCall, specs: Sequence[ToolSpec], effect_of: EffectOf) -> CheckedCall:
     """Read the raw arguments, and ask what their call would do."""
     raw = text_of(call.arguments)
-    if call.tool not in (names := [spec.name for spec in specs]):
-        known = ", ".join(names) or "none"
+    spec = next((spec for spec in specs if spec.name == call.tool), None)
+    if spec is None:
+        known = ", ".join(spec.name for spec in specs) or "none"
         complaint = f"There is no tool {call.tool!r}; the tools are: {known}."
         return CheckedCall(call.call_id, call.tool, raw, Effect.PURE, "unknown-tool", complaint)
     try:
         arguments = _parse(raw)
-        return CheckedCall(call.call_id, call.tool, arguments, effect_of(call.tool, arguments))
+        effect = effect_of(spec, arguments)
+        return CheckedCall(call.call_id, call.tool, arguments, effect, needs_approval=spec.needs_approval)
     except ToolError as error:
         return CheckedCall(call.call_id, call.tool, raw, Effect.PURE, "invalid-arguments", str(error))
 

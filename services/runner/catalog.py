@@ -4,6 +4,7 @@ The gateway checks requests against it; the last announcement of each kind stays
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
@@ -14,7 +15,7 @@ from services.runner.mistral import MistralModel
 from services.runner.model import ModelFailed
 from services.runner.tools.registry import ToolRegistry
 from shared.bus import CATALOG, jetstream
-from shared.catalog import Models, Tools
+from shared.catalog import Models, SecretName, Tools
 from shared.steps import now
 from shared.subjects import catalog_subject
 
@@ -24,18 +25,25 @@ RETRY_S: Final = 5.0
 
 
 class Announcer:
-    def __init__(self, client: Client, tools: ToolRegistry, model: MistralModel, provider: str) -> None:
+    def __init__(
+        self,
+        client: Client,
+        tools: ToolRegistry,
+        model: MistralModel,
+        provider: str,
+        secrets: Sequence[SecretName] = (),
+    ) -> None:
         self._js = jetstream(client)
         self._tools = tools
+        self._secrets = secrets
         self._model = model
         self._provider = provider
 
     async def run(self) -> None:
         """Until cancelled, again and again: a provider may offer new models at any time."""
         while True:
-            told = await self._announce(
-                "tools", Tools.model_validate({"tools": self._tools.catalog(), "at": now()})
-            )
+            content = {"tools": self._tools.catalog(), "secrets": self._secrets, "at": now()}
+            told = await self._announce("tools", Tools.model_validate(content))
             known = told and await self._announce_models()
             await asyncio.sleep(EVERY_S if known else RETRY_S)
 

@@ -1,7 +1,7 @@
 """From a run's snapshot and its turns to the next request to the model. Pure."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -10,8 +10,11 @@ from pydantic import JsonValue, TypeAdapter
 from services.runner.model import JsonObject, ModelRequest, Tools
 from shared.run_state import Turn
 from shared.steps import (
+    AgentRef,
     AgentResponse,
+    AgentSnapshot,
     AgentThought,
+    AnswerRejected,
     Message,
     RequestedToolCall,
     RunRequested,
@@ -25,18 +28,47 @@ _specs: Final = TypeAdapter(tuple[ToolSpec, ...])
 
 
 class Conversation:
-    """The requests of one run; what they have in common is made once."""
+    """The requests of one run to one agent's model; what they have in common is made once.
 
-    def __init__(self, snapshot: RunRequested) -> None:
-        self._model = snapshot.model
-        self._opening = _opening(snapshot)
-        self._tools = _tools(_specs.dump_json(snapshot.tools))
-        self._parameters = snapshot.parameters.model_dump(exclude_none=True)
+    `history` are the messages of the session's earlier runs, in the provider's form.
+    """
+
+    def __init__(
+        self, snapshot: RunRequested, agent: AgentSnapshot, history: Sequence[JsonObject] = ()
+    ) -> None:
+        self._model = agent.model
+        self._opening = _opening(snapshot, agent, history)
+        self._tools = _tools(_specs.dump_json(agent.tools))
+        self._parameters = agent.parameters.model_dump(exclude_none=True)
+        if agent.response_format is not None:
+            self._parameters["response_format"] = _response_format(agent.response_format)
 
     def request(self, turns: Iterable[Turn]) -> ModelRequest:
         """The chat completion that the run asks for after these turns."""
-        messages = [*self._opening, *map(_message, turns)]
+        messages = [*self._opening, *messages_of(turns)]
         return ModelRequest(self._model, messages, self._tools, self._parameters)
+
+
+def agent_of(snapshot: RunRequested, ref: AgentRef | None) -> AgentSnapshot:
+    """The agent that goes on with the run. Raises LookupError for one that the snapshot does not hold."""
+    if ref is None or ref == snapshot.agent:
+        return AgentSnapshot(
+            ref=snapshot.agent,
+            model=snapshot.model,
+            instructions=snapshot.instructions,
+            parameters=snapshot.parameters,
+            tools=snapshot.tools,
+            response_format=snapshot.response_format,
+        )
+    for agent in snapshot.agents:
+        if agent.ref == ref:
+            return agent
+    raise LookupError(f"the run knows no agent {ref.name}@{ref.version}")
+
+
+def messages_of(turns: Iterable[Turn]) -> list[JsonObject]:
+    """The turns in the provider's form."""
+    return [message for turn in turns for message in _messages(turn)]
 
 
 def text_of(value: Text) -> str:
@@ -53,36 +85,37 @@ def tool_content(result: ToolResult) -> str:
     return f"Error ({result.error_type or result.status}): {told}"
 
 
-def _opening(snapshot: RunRequested) -> list[JsonObject]:
+def _opening(snapshot: RunRequested, agent: AgentSnapshot, history: Sequence[JsonObject]) -> list[JsonObject]:
     messages: list[JsonObject] = []
-    if snapshot.instructions:
-        messages.append({"role": "system", "content": text_of(snapshot.instructions)})
-    return messages + [_earlier(message) for message in snapshot.messages]
+    if agent.instructions:
+        messages.append({"role": "system", "content": text_of(agent.instructions)})
+    return [*messages, *history, *(_earlier(message) for message in snapshot.messages)]
+
+
+def _response_format(schema: dict[str, JsonValue]) -> JsonValue:
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
 
 
 def _earlier(message: Message) -> JsonObject:
     return {"role": message.role, "content": text_of(message.content)}
 
 
-def _message(turn: Turn) -> JsonObject:
+def _messages(turn: Turn) -> list[JsonObject]:
     match turn:
         case UserRequest():
-            return {"role": "user", "content": text_of(turn.content)}
+            return [{"role": "user", "content": text_of(turn.content)}]
         case AgentThought():
-            return {
-                "role": "assistant",
-                "content": text_of(turn.content),
-                "tool_calls": [_requested(call) for call in turn.tool_calls],
-            }
+            calls: list[JsonValue] = [_requested(call) for call in turn.tool_calls]
+            return [{"role": "assistant", "content": text_of(turn.content), "tool_calls": calls}]
         case ToolResult():
-            return {
-                "role": "tool",
-                "tool_call_id": turn.call_id,
-                "name": turn.tool,
-                "content": tool_content(turn),
-            }
+            told = {"role": "tool", "tool_call_id": turn.call_id, "name": turn.tool}
+            return [{**told, "content": tool_content(turn)}]
+        case AnswerRejected():
+            problem = f"{turn.problem}\nAnswer again, with nothing but JSON that fits the schema."
+            answer = {"role": "assistant", "content": text_of(turn.content)}
+            return [answer, {"role": "user", "content": problem}]
         case AgentResponse():
-            return {"role": "assistant", "content": text_of(turn.content)}
+            return [{"role": "assistant", "content": text_of(turn.content)}]
 
 
 def _requested(call: RequestedToolCall) -> dict[str, JsonValue]:

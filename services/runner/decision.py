@@ -1,10 +1,12 @@
 """What a run does next: a pure function of its state. No I/O, no clock."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
 
-from shared.run_state import RunState
-from shared.steps import Effect, Failure, RunStatus, Text, ToolCall
+from shared.run_state import Decided, RunState
+from shared.steps import Effect, Failure, OutcomeResolved, RunStatus, Text, ToolCall
 
 CORRECTIONS = 1
 """How often in a row the model is told that its tool call was unusable before the run fails."""
@@ -14,6 +16,10 @@ EMPTY_ANSWER = Failure(
     message="The model answered with neither text nor a tool call.",
     retryable=True,
 )
+
+
+REPAIRS = 1
+"""How often in a row the model may mend an answer that does not fit the response format."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +36,27 @@ class CallTools:
 
 
 @dataclass(frozen=True)
-class GiveUp:
-    """The outcome of this call is unknown and must not be risked twice."""
+class Act:
+    """A person has decided about these calls: they become intents, or results that say no."""
+
+    decided: tuple[Decided, ...]
+
+
+@dataclass(frozen=True)
+class Settle:
+    """A person has found out what became of this call: it was carried out, or nobody can go on with it."""
 
     call: ToolCall
+    outcome: OutcomeResolved
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing can be done until somebody else has done something; no runner is needed for that."""
+
+    reason: Literal["approval", "unknown-outcome", "child-run"]
+    call_id: str
+    until: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -47,19 +70,29 @@ class Stop:
     """There is nothing to do: the run is over."""
 
 
-Action = CallModel | CallTools | GiveUp | Finish | Stop
+Action = CallModel | CallTools | Act | Settle | Wait | Finish | Stop
 
 
-def next_action(state: RunState, *, attempt: int) -> Action:
-    """The next action of a runner that holds the run since claim number `attempt`."""
+def next_action(state: RunState, *, attempt: int, away: Collection[str] = ()) -> Action:
+    """The next action of a runner that holds the run since claim number `attempt`.
+
+    `away`: the calls that child runs carry out and have not answered yet.
+    """
     if state.finished or state.deleted or state.request is None:
         return Stop()
     if state.cancel is not None:
         return Finish(RunStatus.CANCELLED)
     if state.response is not None:
         return after_answer(state.response.content)
+    if open_calls := [call for call in state.open_calls.values() if call.call_id not in away]:
+        return _open_calls(state, open_calls, attempt)
+    if state.decided:
+        return Act(tuple(state.decided.values()))
+    if state.asked:
+        until = min((each.expires_at for each in state.asked.values() if each.expires_at), default=None)
+        return Wait("approval", next(iter(state.asked)), until)
     if state.open_calls:
-        return _open_calls(state.open_calls, attempt)
+        return Wait("child-run", next(iter(state.open_calls)))
     return _next_round(state, state.request.max_rounds)
 
 
@@ -68,14 +101,41 @@ def after_answer(content: Text) -> Finish:
     return Finish(RunStatus.COMPLETED) if content else Finish(RunStatus.FAILED, EMPTY_ANSWER)
 
 
-def _open_calls(calls: Mapping[str, ToolCall], attempt: int) -> Action:
-    # An intent of an earlier claim may have been carried out before its runner died.
-    for call in calls.values():
-        if call.attempt < attempt and call.effect is Effect.IRREVERSIBLE:
-            return GiveUp(call)
-    together = all(call.effect is not Effect.IRREVERSIBLE for call in calls.values())
-    ordered = tuple(calls.values())
-    return CallTools(ordered if together else ordered[:1], together)
+def invalid_answer(problem: str) -> Failure:
+    message = f"The model was told what was wrong with its answer and repeated it. {problem}"
+    return Failure(type="invalid-answer", message=message, retryable=True)
+
+
+def _open_calls(state: RunState, calls: list[ToolCall], attempt: int) -> Action:
+    if (call := _in_doubt(state, calls, attempt)) is not None:
+        outcome = state.outcomes.get(call.call_id)
+        if outcome is None or not _is_fresh(outcome, attempt):
+            return Wait("unknown-outcome", call.call_id)
+        return CallTools((call,), False) if outcome.decision == "did-not-happen" else Settle(call, outcome)
+    together = all(call.effect is not Effect.IRREVERSIBLE for call in calls)
+    return CallTools(tuple(calls if together else calls[:1]), together)
+
+
+def _in_doubt(state: RunState, calls: list[ToolCall], attempt: int) -> ToolCall | None:
+    """The irreversible call that an earlier claim may have carried out before its runner died.
+
+    Beside such a call all are made one after the other, each once the result before it is on disk. So none
+    has been begun behind one that got its result in this claim, and none behind one without a result,
+    unless a child run carries that one out.
+    """
+    if state.settled_in == attempt:
+        return None
+    for call in calls:
+        if call.effect is Effect.PURE:
+            return None
+        if call.effect is Effect.IRREVERSIBLE:
+            return call if call.attempt < attempt else None
+    return None
+
+
+def _is_fresh(outcome: OutcomeResolved, attempt: int) -> bool:
+    """What was found out before the last claim says nothing about what that claim's runner has done."""
+    return outcome.decision != "did-not-happen" or outcome.attempt >= attempt - 1
 
 
 def _next_round(state: RunState, max_rounds: int) -> Action:
@@ -85,7 +145,7 @@ def _next_round(state: RunState, max_rounds: int) -> Action:
             message="The model was told what was wrong with its tool call and repeated such a call.",
         )
         return Finish(RunStatus.FAILED, failure)
-    if state.rounds > max_rounds:
+    if state.rounds - state.rounds_before > max_rounds:
         failure = Failure(
             type="max-rounds",
             message=f"The model still asked for tools after {max_rounds} rounds (max_rounds).",

@@ -5,10 +5,10 @@ from typing import Final
 import structlog
 from nats.errors import Error as NatsError
 
-from services.runner.driver import Driver
+from services.runner.driver import Driver, NotYet
 from services.runner.job import GIVE_BACK_S, Job
 from services.runner.journal import Fenced
-from services.runner.loop import HandedBack
+from services.runner.loop import HandedBack, Waiting
 from shared.bodies import BodyMissing
 from shared.dead_letters import DeadLetters
 from shared.errors import Conflict, Permanent, StudioError, Unavailable
@@ -35,6 +35,12 @@ class JobHandler:
         except HandedBack:
             await job.settle(delay=GIVE_BACK_S)
             return "handed-back"
+        except Waiting:
+            await job.settle()
+            return "waiting"
+        except NotYet as error:
+            await job.settle(delay=error.delay_s)
+            return "queued"
         except (Fenced, Conflict) as error:
             log.info("run left to its other runner", reason=str(error))
             await job.settle(delay=self._ack_wait_s)

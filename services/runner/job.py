@@ -7,6 +7,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from services.runner.loop import RunLoop
+from shared.run_log import AGAIN_HEADER
 from shared.subjects import RunKey
 
 log = structlog.get_logger(__name__)
@@ -16,13 +17,27 @@ GIVE_BACK_S: Final = 0.1
 
 
 class Job:
-    """`loop` is there while the run is driven; `leaving`: it is to be handed back soon."""
+    """`loop` is there while the run is driven; `leaving`: it is to be handed back soon; `successor`: the job
+    was put into the queue once more, for what has come since."""
 
     def __init__(self, message: Msg) -> None:
         self.key = RunKey.of_subject(message.subject)
         self.message = message
         self.loop: RunLoop | None = None
         self.leaving = False
+        self.successor: Msg | None = None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether nobody can have claimed the run yet."""
+        return self.delivered == 1 and AGAIN_HEADER not in (self.message.headers or {})
+
+    def take(self, message: Msg) -> None:
+        """Another delivery of the run in hand: the broker missed our heartbeats, or the job was put back."""
+        if message.metadata.sequence.stream == self.message.metadata.sequence.stream:
+            self.message = message
+        else:
+            self.successor = message
 
     @property
     def delivered(self) -> int:

@@ -17,7 +17,16 @@ import structlog
 from shared.errors import Conflict, StudioError
 from shared.run_log import LogRead, RunLog, Sealed
 from shared.run_state import LogGap, fold
-from shared.steps import CancelRequested, RunClaimed, RunDeleted, RunFinished, RunRequested, Step, now
+from shared.steps import (
+    CancelRequested,
+    RunClaimed,
+    RunDeleted,
+    RunFinished,
+    RunRequested,
+    RunWaiting,
+    Step,
+    now,
+)
 from shared.subjects import RunKey
 
 log = structlog.get_logger(__name__)
@@ -93,7 +102,8 @@ class Journal:
         """Take in what others appended since. Raises Fenced, Unavailable or Permanent."""
         await self.commit()
         read = await self._log.read(self.key, after=self._sequence, fresh=True)
-        self._stop_if_fenced(read.steps)
+        is_over = any(isinstance(step, RunFinished | RunDeleted) for step in read.steps)
+        self._stop_if_fenced(read.steps, is_over=is_over)
         for step in read.steps:
             self.state.apply(step)
         self._sequence = max(self._sequence, read.sequence)
@@ -150,10 +160,12 @@ class Journal:
         has taken the run over or it is finished: then this claim is fenced off.
         """
         read = await self._log.read(self.key, fresh=True)
-        self._stop_if_fenced(read.steps)
         stored = fold(read.steps)
+        self._stop_if_fenced(read.steps, is_over=stored.finished is not None or stored.deleted)
         cancelled = stored.cancel is not None and self.state.cancel is None
         unsaved = [*batch.steps, *(step for sealed in self._pending for step in sealed.steps)]
+        # What the run was about to wait for may just have come: that is decided again.
+        unsaved = [step for step in unsaved if not isinstance(step, RunWaiting)]
         have = {step.seq for step in read.steps if step.writer == self._log.writer and step.seq > 0}
         fresh = [step for step in unsaved if not _is_stored(step, read.steps, have)]
         moved = [
@@ -169,13 +181,12 @@ class Journal:
         if cancelled:
             self._interrupt()
 
-    def _stop_if_fenced(self, steps: Sequence[Step]) -> None:
-        over = any(isinstance(step, RunFinished | RunDeleted) for step in steps)
+    def _stop_if_fenced(self, steps: Sequence[Step], *, is_over: bool) -> None:
         taken = any(
             isinstance(step, RunClaimed) and step.writer != self._log.writer and step.attempt >= self._attempt
             for step in steps
         )
-        if over or taken:
+        if is_over or taken:
             raise Fenced(f"run {self.key.run_id} is over or held by another runner")
 
 

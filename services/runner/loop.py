@@ -1,15 +1,17 @@
 """The loop of one run: decide what is next, do it, and break it off when the log has news or time is up."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import structlog
 
-from services.runner.decision import CallModel, Finish, Stop, next_action
+from services.runner.decision import CallModel, Finish, Stop, Wait
 from services.runner.journal import Journal
 from services.runner.live import LiveFeed
-from services.runner.performer import Means, Performer
+from services.runner.means import Means
+from services.runner.model import JsonObject
+from services.runner.performer import Performer
 from shared.errors import StudioError
 from shared.steps import Failure, RunStatus, Undecodable
 
@@ -20,12 +22,18 @@ class HandedBack(Exception):
     """The process stops: the run goes back to the queue after its current step."""
 
 
+class Waiting(Exception):
+    """The run waits for somebody, and says so in its log: whoever acts puts it back into the queue."""
+
+
 class RunLoop:
     """Drives one claimed run to its end. `interrupt` and `hand_back` may be called from outside."""
 
-    def __init__(self, journal: Journal, means: Means, feed: LiveFeed) -> None:
+    def __init__(
+        self, journal: Journal, means: Means, feed: LiveFeed, history: Sequence[JsonObject] = ()
+    ) -> None:
         self.journal = journal
-        self._performer = Performer(journal, means, feed)
+        self._performer = Performer(journal, means, feed, history)
         self._clock = means.clock
         self._feed = feed
         self._task: asyncio.Task[None] | None = None
@@ -36,7 +44,10 @@ class RunLoop:
         self._looking: asyncio.Task[None] | None = None
 
     async def drive(self) -> None:
-        """Until the run is finished and on disk. Raises HandedBack, Fenced, Unavailable, Permanent."""
+        """Until the run is finished and on disk.
+
+        Raises Waiting, HandedBack, Fenced, Unavailable, Permanent.
+        """
         self._task = asyncio.current_task()
         if not self.journal.state.turns:
             self._performer.greet()
@@ -77,9 +88,11 @@ class RunLoop:
 
     async def _rounds(self) -> None:
         while True:
-            action = next_action(self.journal.state, attempt=self.journal.attempt)
+            action = self._performer.next()
             if isinstance(action, Stop):
                 return await self.journal.commit()
+            if isinstance(action, Wait) and self.journal.state.waiting is not None:
+                raise Waiting
             if self._handing_back and isinstance(action, CallModel):
                 await self.journal.commit()
                 raise HandedBack
@@ -113,13 +126,13 @@ class RunLoop:
         message = f"The run took longer than {limit:g} s (timeout_s)."
         if self.journal.state.finished is None:
             failure = Failure(type="timeout", message=message, retryable=True)
-            self._performer.finish(Finish(RunStatus.FAILED, failure))
+            await self._performer.finish(Finish(RunStatus.FAILED, failure))
         await self.journal.commit()
 
     def _remaining_s(self) -> float:
-        """Of the run's time limit, counted from its first claim; a clock set back cannot prolong it."""
-        limit, started_at = self.journal.request.timeout_s, self.journal.state.started_at
-        if started_at is None:
+        """Of the run's time limit, without the time that it waited; a clock set back cannot prolong it."""
+        limit, active_since = self.journal.request.timeout_s, self.journal.state.active_since
+        if active_since is None:
             return limit
-        gone = (self._clock() - started_at).total_seconds()
+        gone = (self._clock() - active_since).total_seconds()
         return min(limit, max(0.0, limit - gone))

@@ -1,40 +1,65 @@
-"""Doing what was decided: asking the model, calling tools, ending the run; all of it goes into the journal.
+"""Doing what was decided: asking the model, obeying a person, waiting, ending; all goes into the journal.
 
-What is next is decided in `decision`; when a step is broken off is the loop's affair.
+What is next is decided in `decision`, how calls are made is in `tool_calls`; when a step is broken off is the
+loop's affair.
 """
 
-import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
+from typing import Final
 
-from services.runner.conversation import Conversation
-from services.runner.decision import Action, CallModel, CallTools, Finish, GiveUp, after_answer, next_action
+from services.runner.conversation import Conversation, agent_of
+from services.runner.decision import (
+    REPAIRS,
+    Act,
+    Action,
+    CallModel,
+    CallTools,
+    Finish,
+    Settle,
+    Wait,
+    after_answer,
+    invalid_answer,
+    next_action,
+)
 from services.runner.ending import ending
 from services.runner.journal import Draft, Journal
 from services.runner.live import LiveFeed
-from services.runner.model import Model, ModelFailed
-from services.runner.thought import thought
-from services.runner.tools.base import ToolContext
-from services.runner.tools.registry import ToolRegistry
-from shared.steps import AgentResponse, Effect, Failure, RunStatus, ToolCall, ToolResult, UserRequest
+from services.runner.means import Means
+from services.runner.model import JsonObject, ModelFailed, ModelReply, ModelRequest
+from services.runner.schema import answer_problem
+from services.runner.thought import Rules, acted, thought
+from services.runner.tool_calls import ToolCalls
+from shared.steps import (
+    AgentRef,
+    AgentResponse,
+    AgentSnapshot,
+    AnswerRejected,
+    Effect,
+    Failure,
+    RunStatus,
+    RunWaiting,
+    ToolResult,
+    UserRequest,
+)
 
-
-@dataclass(frozen=True)
-class Means:
-    """What a run may use: the model, the tools and the clock."""
-
-    model: Model
-    tools: ToolRegistry
-    clock: Callable[[], datetime]
+UNKNOWN: Final = "The runner stopped while this tool ran; whether it took effect is unknown."
 
 
 class Performer:
-    def __init__(self, journal: Journal, means: Means, feed: LiveFeed) -> None:
+    """`history` are the messages of the session's earlier runs."""
+
+    def __init__(
+        self, journal: Journal, means: Means, feed: LiveFeed, history: Sequence[JsonObject] = ()
+    ) -> None:
         self._journal = journal
         self._means = means
         self._feed = feed
-        self._conversation = Conversation(journal.request)
+        self._history = history
+        self._calls = ToolCalls(journal, means)
+        self._conversations: dict[AgentRef, Conversation] = {}
+
+    def next(self) -> Action:
+        return next_action(self._journal.state, attempt=self._journal.attempt, away=self._calls.away)
 
     def greet(self) -> None:
         self._journal.record((UserRequest, {"content": self._journal.request.prompt}))
@@ -45,82 +70,78 @@ class Performer:
                 await self._call_model()
             case CallTools():
                 await self._call_tools(action)
-            case GiveUp():
-                self._give_up(action.call)
+            case Act():
+                run_id, rules = self._journal.key.run_id, self._rules()
+                drafts = [draft for decided in action.decided for draft in acted(run_id, decided, rules)]
+                self._journal.record(*drafts)
+            case Settle():
+                await self._settle(action)
+            case Wait():
+                fields = {"reason": action.reason, "call_id": action.call_id, "until": action.until}
+                self._journal.record((RunWaiting, fields))
+                await self._journal.commit()
             case Finish():
-                self.finish(action)
+                await self.finish(action)
 
-    def finish(self, end: Finish, *before: Draft) -> None:
+    async def finish(self, end: Finish, *before: Draft) -> None:
         """Whatever belongs before it, the working memory and the end, in one message."""
+        if end.status is not RunStatus.COMPLETED and self._journal.state.open_calls:
+            await self._calls.cancel_children(f"the run that asked for it is {end.status}")
         state, at = self._journal.state, self._means.clock()
         self._journal.record(*ending(state, at, end.status, end.failure, before))
 
     async def _call_model(self) -> None:
-        state = self._journal.state
-        request = self._conversation.request(state.turns)
+        request = self._conversation().request(self._journal.state.turns)
         try:
             reply = await self._means.model.complete(request, self._feed)
         except ModelFailed as error:
-            return self.finish(Finish(RunStatus.FAILED, error.failure))
+            return await self.finish(Finish(RunStatus.FAILED, error.failure))
         self._feed.close()
         if reply.tool_calls:
-            return self._journal.record(
-                *thought(self._journal.state, request, reply, self._means.tools.effect_of)
-            )
-        response = {
-            "content": reply.content,
-            "reasoning": reply.reasoning,
-            "model_call": reply.call(request),
-        }
-        return self.finish(after_answer(reply.content), (AgentResponse, response))
+            return self._journal.record(*thought(self._journal.state, request, reply, self._rules()))
+        return await self._answered(request, reply)
+
+    async def _answered(self, request: ModelRequest, reply: ModelReply) -> None:
+        call, schema = reply.call(request), self._agent.response_format
+        response = (
+            AgentResponse,
+            {"content": reply.content, "reasoning": reply.reasoning, "model_call": call},
+        )
+        problem = answer_problem(schema, reply.content) if schema is not None and reply.content else None
+        if problem is None:
+            return await self.finish(after_answer(reply.content), response)
+        if self._journal.state.rejections < REPAIRS:
+            rejected = {"content": reply.content, "problem": problem, "model_call": call}
+            return self._journal.record((AnswerRejected, rejected))
+        return await self.finish(Finish(RunStatus.FAILED, invalid_answer(problem)), response)
 
     async def _call_tools(self, action: CallTools) -> None:
         if any(call.effect is not Effect.PURE for call in action.calls):
             await self._journal.commit()  # the intent is on disk before the act
-            if next_action(self._journal.state, attempt=self._journal.attempt) != action:
+            if self.next() != action:
                 return  # the log had news (a cancel): decide again
-        if len(action.calls) == 1:
-            await self._call_and_record(action.calls[0])
+        await self._calls.make(action)
+
+    async def _settle(self, action: Settle) -> None:
+        call, outcome = action.call, action.outcome
+        fields = {"call_id": call.call_id, "tool": call.tool}
+        if outcome.decision == "happened":
+            self._journal.record((ToolResult, {**fields, "status": "ok", "result": outcome.result}))
             return
-        tasks = [asyncio.create_task(self._call_and_record(call)) for call in action.calls]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
+        message = f"Whether {call.tool} ({call.call_id}) took effect is unknown; it is not repeated."
+        failure = Failure(type="unknown-outcome", message=message)
+        result = (ToolResult, {**fields, "status": "unknown", "result": UNKNOWN})
+        await self.finish(Finish(RunStatus.FAILED, failure), result)
 
-    async def _call_and_record(self, call: ToolCall) -> None:
-        self._journal.record(await self._call_tool(call))
+    def _rules(self) -> Rules:
+        return Rules(self._agent, self._calls.effect_of, self._means.clock())
 
-    async def _call_tool(self, call: ToolCall) -> Draft:
-        context = ToolContext(
-            project=call.project,
-            run_id=call.run_id,
-            session_id=self._journal.request.session_id,
-            call_id=call.call_id,
-            idempotency_key=call.idempotency_key,
-        )
-        arguments = call.arguments if isinstance(call.arguments, dict) else {}
-        outcome = await self._means.tools.call(call.tool, arguments, context)
-        return ToolResult, {
-            "call_id": call.call_id,
-            "tool": call.tool,
-            "status": outcome.status,
-            "error_type": "failed" if outcome.status == "error" else None,
-            "result": outcome.result,
-            "latency_ms": outcome.latency_ms,
-            "units": outcome.units,
-        }
+    @property
+    def _agent(self) -> AgentSnapshot:
+        return agent_of(self._journal.request, self._journal.state.agent)
 
-    def _give_up(self, call: ToolCall) -> None:
-        result = {
-            "call_id": call.call_id,
-            "tool": call.tool,
-            "status": "unknown",
-            "result": "The runner stopped while this tool ran; whether it took effect is unknown.",
-        }
-        failure = Failure(
-            type="unknown-outcome",
-            message=f"Whether {call.tool} ({call.call_id}) took effect is unknown; it is not repeated.",
-        )
-        self.finish(Finish(RunStatus.FAILED, failure), (ToolResult, result))
+    def _conversation(self) -> Conversation:
+        agent = self._agent
+        if agent.ref not in self._conversations:
+            self._conversations[agent.ref] = Conversation(self._journal.request, agent, self._history)
+        return self._conversations[agent.ref]

@@ -1,10 +1,10 @@
 """Finds accepted runs that the broker's consumer has forgotten, and puts them back into the queue.
 
-A job is acknowledged only after its run has ended, so a job at or below the consumer's acknowledgement
-floor whose log has no end was lost: a broker that is killed can come back with a floor that is too high.
-Looked for when this runner starts and whenever it had to reconnect; in between the floor can be trusted,
-and is noted on the bus so that the next search begins there. A job that is put back twice does no harm:
-claims are fenced.
+A job is acknowledged only once its run has ended or waits for somebody. So a job at or below the consumer's
+acknowledgement floor whose log says neither was lost: a broker that is killed can come back with a floor that
+is too high. Looked for when this runner starts and whenever it had to reconnect; in between the floor can be
+trusted, and is noted on the bus so that the next search begins there. A job that is put back twice does no
+harm: claims are fenced.
 """
 
 import asyncio
@@ -18,20 +18,22 @@ from prometheus_client import Counter
 
 from shared.bus import CATALOG, KINDS_HEADER, RUNNER, RUNS, jetstream
 from shared.errors import Unavailable
+from shared.run_log import RunLog
 from shared.stored import last_stored, sequence_of, stored_messages, subject_of
-from shared.subjects import RunKey, catalog_subject, job_subject, log_subject
+from shared.subjects import RunKey, catalog_subject, log_subject
 
 log = structlog.get_logger(__name__)
 
 EVERY_S: Final = 10.0
 NOTE: Final = "swept"
-ENDS: Final = frozenset({"run-finished", "run-deleted"})
+RELEASED: Final = frozenset({"run-finished", "run-deleted", "run-waiting"})
 REQUEUED: Final = Counter("studio_runs_requeued_total", "Runs whose job the broker had forgotten.")
 
 
 class Sweep:
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, run_log: RunLog) -> None:
         self._client = client
+        self._log = run_log
         self._js = jetstream(client)
         self._trusted: int | None = None  # the count of reconnects for which the floor can be trusted
 
@@ -67,20 +69,15 @@ class Sweep:
             if sequence_of(message) > floor:
                 return
             run = RunKey.of_subject(subject_of(message))
-            if not await self._has_ended(run):
+            if not await self._is_released(run):
                 await self._requeue(run, message)
 
-    async def _has_ended(self, run: RunKey) -> bool:
+    async def _is_released(self, run: RunKey) -> bool:
         last = await last_stored(self._client, RUNS, log_subject(run))
         kinds = (last.headers or {}).get(KINDS_HEADER, "").split(",") if last is not None else []
-        return not ENDS.isdisjoint(kinds)
+        return not RELEASED.isdisjoint(kinds)
 
     async def _requeue(self, run: RunKey, message: Msg) -> None:
-        headers = {
-            "Nats-Msg-Id": f"sweep:{run.run_id}:{sequence_of(message)}",
-            KINDS_HEADER: "run-requested",
-        }
-        subject = job_subject(run)
-        await self._js.publish(subject, message.data, stream=RUNS, headers=headers)
+        await self._log.requeue(run, cause=f"sweep:{sequence_of(message)}")
         REQUEUED.inc()
         log.warning("the broker had forgotten this run", run_id=run.run_id)

@@ -88,7 +88,7 @@ class Worker:
     def _accept(self, message: Msg) -> None:
         job = Job(message)
         if (known := self._jobs.get(job.key)) is not None:
-            known.message = message  # the broker missed our heartbeats; this delivery replaces the other
+            known.take(message)
             return
         self._jobs[job.key] = job
         self._tasks[job.key] = asyncio.create_task(self._work(job), name=f"run {job.key.run_id}")
@@ -108,6 +108,8 @@ class Worker:
             await job.settle(delay=RETRY_DELAY_S)
         finally:
             del self._jobs[job.key], self._tasks[job.key]
+            if job.successor is not None:
+                self._accept(job.successor)
             self._freed.set()
             self._resize()
             RUNS.labels(outcome).inc()

@@ -35,6 +35,8 @@ class Run(Table, table=True):
         # An equality on the column implies the predicate, so these serve filters and cost little.
         Index(None, "project", "session_id", "run_id", postgresql_where=text("session_id IS NOT NULL")),
         Index(None, "project", "group_name", "run_id", postgresql_where=text("group_name IS NOT NULL")),
+        Index(None, "root_run_id", postgresql_where=text("root_run_id IS NOT NULL")),
+        Index(None, "waiting_until", postgresql_where=text("waiting_reason IS NOT NULL")),
     )
 
     run_id: UUID = Field(sa_column=Column(SqlUuid, primary_key=True))
@@ -67,6 +69,10 @@ class Run(Table, table=True):
     tool_calls: int = Field(sa_column=count())
     rounds: int = Field(sa_column=count())
     error: dict[str, Any] | None = Field(sa_column=Column(JSONB))
+    waiting_reason: str | None = Field(sa_column=Column(Text))
+    waiting_until: datetime | None = Field(sa_column=Column(moment()))
+    parent_run_id: UUID | None = Field(sa_column=Column(SqlUuid))
+    root_run_id: UUID | None = Field(sa_column=Column(SqlUuid))
     deleted_at: datetime | None = Field(sa_column=Column(moment()))
 
 

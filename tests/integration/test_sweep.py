@@ -48,13 +48,13 @@ async def test_a_forgotten_job_is_put_back_and_a_finished_one_is_not(run_log: Ru
     await _finish(run_log, await _requested(run_log))
     await _forget_everything(run_log)
     assert await _pending(run_log) == 0
-    await Sweep(run_log._client).look()
+    await Sweep(run_log._client, run_log).look()
     assert await _subjects_delivered(run_log) == [forgotten.run_id]
 
 
 async def test_a_job_that_waits_in_the_queue_is_left_there(run_log: RunLog) -> None:
     waiting = await _requested(run_log)
-    sweep = Sweep(run_log._client)
+    sweep = Sweep(run_log._client, run_log)
     await sweep.look()
     await sweep.look()
     assert await _subjects_delivered(run_log) == [waiting.run_id]
@@ -63,8 +63,8 @@ async def test_a_job_that_waits_in_the_queue_is_left_there(run_log: RunLog) -> N
 async def test_what_was_swept_is_not_looked_at_again(run_log: RunLog) -> None:
     await _finish(run_log, await _requested(run_log))
     await _forget_everything(run_log)
-    await Sweep(run_log._client).look()
-    late = Sweep(run_log._client)
+    await Sweep(run_log._client, run_log).look()
+    late = Sweep(run_log._client, run_log)
     await late.look()
     assert await late._noted() > 0
     assert await _pending(run_log) == 0

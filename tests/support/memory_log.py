@@ -22,6 +22,7 @@ class Broker:
     jobs: dict[RunKey, bytes] = field(default_factory=dict)
     messages: dict[RunKey, list[tuple[int, str, bytes]]] = field(default_factory=dict)
     sequence: int = 0
+    requeued: list[tuple[RunKey, str]] = field(default_factory=list)
 
     def last(self, key: RunKey) -> int:
         stored = self.messages.get(key)
@@ -67,7 +68,13 @@ class MemoryLog:
         await asyncio.sleep(0)
         return sequence
 
-    async def read(self, run: RunKey, *, after: int = 0, fresh: bool = False) -> LogRead:
+    async def requeue(self, run: RunKey, *, cause: str) -> None:
+        await asyncio.sleep(0)
+        self.broker.requeued.append((run, cause))
+
+    async def read(
+        self, run: RunKey, *, after: int = 0, fresh: bool = False, inflate: bool = True
+    ) -> LogRead:
         await asyncio.sleep(0)
         steps = decode_steps(self.broker.jobs[run]) if after == 0 and run in self.broker.jobs else []
         sequence = after

@@ -15,8 +15,8 @@ from nats.aio.client import Client
 
 from services.runner.driver import Driver
 from services.runner.handlers import JobHandler
+from services.runner.means import Means
 from services.runner.model import Live, Model, ModelReply, ModelRequest
-from services.runner.performer import Means
 from services.runner.tools.registry import ToolRegistry
 from services.runner.worker import Limits, Worker
 from shared.dead_letters import DeadLetters
@@ -91,7 +91,9 @@ class MortalLog(MemoryLog):
         await self._process.point("append: answer")
         return await outcome
 
-    async def read(self, run: RunKey, *, after: int = 0, fresh: bool = False) -> LogRead:
+    async def read(
+        self, run: RunKey, *, after: int = 0, fresh: bool = False, inflate: bool = True
+    ) -> LogRead:
         await self._process.point("read: send")
         read = await super().read(run, after=after, fresh=fresh)
         while self._late:
@@ -113,8 +115,14 @@ class MortalModel:
 
 
 @dataclass
+class _Sequence:
+    stream: int = 1
+
+
+@dataclass
 class _Metadata:
     num_delivered: int
+    sequence: _Sequence = field(default_factory=_Sequence)
 
 
 class Delivery:
@@ -124,6 +132,7 @@ class Delivery:
         self.subject = job_subject(key)
         self.data = process.broker.jobs[key]
         self.metadata = _Metadata(number)
+        self.headers: dict[str, str] = {}
         self.settled: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
         self._process = process
 

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
+from pydantic import JsonValue
+
 from services.runner.journal import Journal
 from services.runner.live import LiveFeed
 from services.runner.loop import RunLoop
-from services.runner.performer import Means
+from services.runner.means import Means
 from services.runner.tools.registry import ToolRegistry
 from shared.run_log import RunLog
-from shared.steps import CancelRequested, Effect, RunStatus, Step, now
+from shared.run_state import fold
+from shared.steps import CancelRequested, Effect, OutcomeResolved, RunStatus, Step, now
 from shared.subjects import RunKey
 from tests.support.memory_log import Broker, MemoryLog
 from tests.support.models import Answer, ScriptedModel, SilentFeed
@@ -54,6 +57,14 @@ class Bench:
     async def cancel(self) -> None:
         seq = len(self.steps)
         await self.append(make(CancelRequested, self.key, seq, who="user", why="no longer needed"))
+
+    async def resolve(self, decision: str, result: JsonValue = None) -> None:
+        """A person says what became of the call whose outcome is unknown."""
+        state = fold(self.steps)
+        assert state.waiting is not None
+        fields = {"call_id": state.waiting.call_id, "decision": decision, "who": "user", "result": result}
+        step = make(OutcomeResolved, self.key, state.next_seq, attempt=state.attempt, **fields)
+        await self.append(step)
 
     @property
     def steps(self) -> list[Step]:

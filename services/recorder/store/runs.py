@@ -53,6 +53,10 @@ COLUMNS: Final = {
     "tool_calls": ("int", SUM),
     "rounds": ("int", SUM),
     "error": ("jsonb", OF_LAST_STATUS),
+    "waiting_reason": ("text", OF_LAST_STATUS),
+    "waiting_until": ("timestamptz", OF_LAST_STATUS),
+    "parent_run_id": ("uuid", FIRST),
+    "root_run_id": ("uuid", FIRST),
 }
 
 

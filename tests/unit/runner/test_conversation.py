@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.runner.calls import CALL_ID_LENGTH, check_call, new_call_ids
-from services.runner.conversation import Conversation, tool_content
+from services.runner.conversation import Conversation, agent_of, tool_content
 from services.runner.model import ModelRequest, Tools
 from services.runner.tools.base import ToolError
 from shared.run_state import fold
@@ -54,7 +54,7 @@ def talk() -> list[Step]:
 def request_after(steps: Sequence[Step]) -> ModelRequest:
     state = fold(steps)
     assert state.request is not None
-    return Conversation(state.request).request(state.turns)
+    return Conversation(state.request, agent_of(state.request, state.agent)).request(state.turns)
 
 
 def test_the_request_is_the_conversation_in_the_providers_form() -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.runner.calls import check_call, new_call_ids
-from services.runner.conversation import Conversation
-from services.runner.decision import CallModel, CallTools, Finish, GiveUp, Stop, next_action
+from services.runner.conversation import Conversation, agent_of
+from services.runner.decision import CallModel, CallTools, Finish, Settle, Stop, Wait, next_action
 from services.runner.tools.base import ToolError
 from shared.run_state import fold
 from shared.steps import (
@@ -22,14 +22,17 @@ from shared.steps import (
     AgentThought,
     CancelRequested,
     Effect,
+    OutcomeResolved,
     RequestedToolCall,
     RunClaimed,
     RunFinished,
     RunRequested,
     RunStatus,
+    RunWaiting,
     Step,
     ToolCall,
     ToolResult,
+    ToolSpec,
     UserRequest,
 )
 from tests.support.steps import check_history, make, model_call, new_key, only, requested, tool_spec
@@ -43,10 +46,10 @@ CALLS = st.builds(
 )
 
 
-def _effect_of(tool: str, given: Mapping[str, Any]) -> Effect:
+def _effect_of(spec: ToolSpec, given: Mapping[str, Any]) -> Effect:
     if "bad" in given:
         raise ToolError("no such argument")
-    return Effect(tool)
+    return Effect(spec.name)
 
 
 class RunMachine(RuleBasedStateMachine):
@@ -88,7 +91,8 @@ class RunMachine(RuleBasedStateMachine):
         match next_action(state, attempt=self.claims):
             case CallModel():
                 self.asked += 1
-                Conversation(only(self.steps, RunRequested)[0]).request(state.turns)
+                snapshot = only(self.steps, RunRequested)[0]
+                Conversation(snapshot, agent_of(snapshot, state.agent)).request(state.turns)
                 self._model(answer)
             case CallTools(calls, together):
                 assert together or len(calls) == 1
@@ -98,9 +102,13 @@ class RunMachine(RuleBasedStateMachine):
                 if dies:
                     self._act(calls[-1])  # done, but its result is lost with the runner
                     self.another_runner_takes_over()
-            case GiveUp(call):
-                self.append(ToolResult, call_id=call.call_id, tool=call.tool, status="unknown", result="?")
-                self.append(RunFinished, status=RunStatus.FAILED)
+            case Wait(reason, call_id):
+                assert reason == "unknown-outcome"
+                self.append(RunWaiting, reason=reason, call_id=call_id)
+                self._a_person_finds_out(call_id)
+                self.another_runner_takes_over()
+            case Settle(call, outcome):
+                self._settle(call, outcome)
             case Finish(status, failure):
                 self.append(RunFinished, status=status, error=failure)
             case Stop():
@@ -122,6 +130,20 @@ class RunMachine(RuleBasedStateMachine):
             if wrong.complaint is not None:
                 told = {"status": "error", "error_type": wrong.error_type, "result": wrong.complaint}
                 self.append(ToolResult, call_id=call.call_id, tool=call.tool, **told)
+
+    def _a_person_finds_out(self, call_id: str) -> None:
+        """And tells the truth, or has had enough of the run."""
+        truth = "happened" if call_id in self.acts else "did-not-happen"
+        decision = "fail" if len(self.steps) % 5 == 0 else truth
+        self.append(OutcomeResolved, call_id=call_id, decision=decision, who="user", result=1)
+
+    def _settle(self, call: ToolCall, outcome: OutcomeResolved) -> None:
+        if outcome.decision == "happened":
+            self._result(call)
+            return
+        assert outcome.decision == "fail"
+        self.append(ToolResult, call_id=call.call_id, tool=call.tool, status="unknown", result="?")
+        self.append(RunFinished, status=RunStatus.FAILED)
 
     def _act(self, call: ToolCall) -> None:
         self.acts.append(call.call_id)

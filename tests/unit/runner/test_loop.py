@@ -9,11 +9,12 @@ import pytest
 from pydantic import SecretStr
 
 from services.runner.journal import Fenced
-from services.runner.loop import HandedBack
+from services.runner.loop import HandedBack, Waiting
 from services.runner.mistral import MistralModel
 from services.runner.settings import Settings
 from shared.bodies import BodyMissing
 from shared.run_log import LogRead
+from shared.run_state import fold
 from shared.steps import (
     AgentThought,
     Effect,
@@ -22,6 +23,7 @@ from shared.steps import (
     RequestedToolCall,
     RunFinished,
     RunStatus,
+    RunWaiting,
     ToolResult,
     Usage,
     now,
@@ -250,7 +252,9 @@ async def test_cancel_during_the_wait_before_another_try_ends_the_run_at_once() 
 class WithoutItsBodies(MemoryLog):
     """A log in which the values that others appended are gone."""
 
-    async def read(self, run: RunKey, *, after: int = 0, fresh: bool = False) -> LogRead:
+    async def read(
+        self, run: RunKey, *, after: int = 0, fresh: bool = False, inflate: bool = True
+    ) -> LogRead:
         raise BodyMissing("no body on the bus")
 
 
@@ -378,7 +382,8 @@ async def test_a_stop_between_an_intent_and_its_act_costs_no_run() -> None:
     check_history(run.steps)
 
 
-async def test_an_unknown_outcome_is_told_and_not_repeated() -> None:
+async def died_while_acting() -> Bench:
+    """A run whose runner died in the middle of an irreversible call; the next one has let go of it."""
     run, gate = await held("irreversible")
     loop = await run.claim("a")
     driving = asyncio.create_task(loop.drive())
@@ -386,8 +391,45 @@ async def test_an_unknown_outcome_is_told_and_not_repeated() -> None:
     driving.cancel()
     await asyncio.gather(driving, return_exceptions=True)
     loop.journal.abandon()
-    assert await ended(await run.claim("b")) == (RunStatus.FAILED, "unknown-outcome")
+    with pytest.raises(Waiting):
+        await ended(await run.claim("b"))
+    assert fold(run.steps).status == RunStatus.WAITING
+    gate.open.set()
+    return run
+
+
+async def test_a_call_that_happened_after_all_is_not_repeated() -> None:
+    run = await died_while_acting()
+    await run.resolve("happened", result={"doubled": 2})
+    assert await ended(await run.claim("c")) == (RunStatus.COMPLETED, None)
     assert len(run.world.of("irreversible")) == 1
+    assert only(run.steps, ToolResult)[-1].result == {"doubled": 2}
+    check_history(run.steps)
+
+
+async def test_a_call_that_did_not_happen_is_made_with_the_same_key() -> None:
+    run = await died_while_acting()
+    before = len(run.world.of("irreversible"))
+    await run.resolve("did-not-happen")
+    assert await ended(await run.claim("c")) == (RunStatus.COMPLETED, None)
+    acts = run.world.of("irreversible")
+    assert (len(acts), len(set(acts))) == (before + 1, 1)
+    check_history(run.steps)
+
+
+async def test_what_was_found_out_holds_for_one_try_only() -> None:
+    run = await died_while_acting()
+    await run.resolve("did-not-happen")
+    await run.claim("c")  # it may have acted before it died
+    with pytest.raises(Waiting):
+        await ended(await run.claim("d"))
+    assert len(only(run.steps, RunWaiting)) == 2
+
+
+async def test_a_person_may_give_up_a_run_with_an_unknown_outcome() -> None:
+    run = await died_while_acting()
+    await run.resolve("fail")
+    assert await ended(await run.claim("c")) == (RunStatus.FAILED, "unknown-outcome")
     assert only(run.steps, ToolResult)[-1].status == "unknown"
     check_history(run.steps)
 
@@ -401,13 +443,9 @@ async def test_the_memory_refers_to_steps_that_are_what_it_says(answers: list[An
 
 
 async def test_the_memory_of_a_run_with_an_unknown_outcome_refers_to_the_result() -> None:
-    run, gate = await held("irreversible")
-    loop = await run.claim("a")
-    driving = asyncio.create_task(loop.drive())
-    await asyncio.wait_for(gate.reached.wait(), 2)
-    driving.cancel()
-    await asyncio.gather(driving, return_exceptions=True)
-    await ended(await run.claim("b"))
+    run = await died_while_acting()
+    await run.resolve("fail")
+    await ended(await run.claim("c"))
     _check_memory(run)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import replace
 
-from services.runner.performer import Means
+from services.runner.means import Means
 from shared.run_log import Sealed
 from shared.steps import now
 from shared.subjects import RunKey

@@ -1,0 +1,144 @@
+"""Runs of runs: a call that another agent answers in a run of its own.
+
+The child's id follows from the call, so starting it again starts nothing. The parent lets go while the child
+runs, and whoever ends the child puts the parent back into the queue.
+"""
+
+import hashlib
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+
+from services.runner.conversation import text_of
+from services.runner.journal import Draft
+from services.runner.means import Asked
+from shared.errors import Conflict
+from shared.run_log import RunLog
+from shared.run_state import RunState, fold
+from shared.steps import (
+    AgentSnapshot,
+    CancelRequested,
+    RunRequested,
+    RunStatus,
+    ToolCall,
+    ToolResult,
+    now,
+)
+from shared.subjects import RunKey, nudge_subject
+
+log = structlog.get_logger(__name__)
+
+CONFLICTS: Final = 20
+LIMITS: Final = ("max_rounds", "timeout_s", "budget_usd", "approval_timeout_s")
+"""What the asked agent may set for itself; else it has the asking run's."""
+
+
+class Children:
+    """Methods raise Unavailable, after which the parent's job comes again."""
+
+    def __init__(self, client: Client, run_log: RunLog) -> None:
+        self._client = client
+        self._log = run_log
+
+    async def answer(self, call: ToolCall, parent: RunRequested, asked: Asked) -> Draft | None:
+        """The result of the call; None while its run goes on. Starts the run if there is none."""
+        key = RunKey(call.project, child_run_id(call))
+        child = fold((await self._log.read(key, fresh=True)).steps)
+        if child.request is None and not child.deleted:
+            sealed = self._log.seal([_request(key, call, parent, asked)])
+            try:
+                await self._log.request(key, sealed)
+            except Conflict:
+                log.info("the run of this call was started by another runner", run_id=key.run_id)
+            return None
+        return _result(call, child, asked.agent) if child.finished is not None or child.deleted else None
+
+    async def cancel(self, call: ToolCall, why: str) -> None:
+        """Ask the child to stop, if it goes on."""
+        key = RunKey(call.project, child_run_id(call))
+        for _ in range(CONFLICTS):
+            read = await self._log.read(key, fresh=True)
+            child = fold(read.steps)
+            if child.request is None or child.finished or child.deleted or child.cancel:
+                return
+            step = CancelRequested(
+                run_id=key.run_id,
+                project=key.project,
+                seq=child.next_seq,
+                at=now(),
+                attempt=child.attempt,
+                writer=self._log.writer,
+                who=f"run {call.run_id}",
+                why=why,
+            )
+            try:
+                sequence = await self._log.append(key, self._log.seal([step]), read.sequence)
+            except Conflict:
+                continue
+            await self._wake(key, child, sequence)
+            return
+
+    async def tell_parent(self, child: RunState) -> None:
+        """Put the run that waits for this one back into the queue; harmless when it does not wait."""
+        request = child.request
+        if request is not None and request.parent_run_id is not None:
+            parent = RunKey(request.project, request.parent_run_id)
+            await self._log.requeue(parent, cause=f"child:{request.run_id}")
+
+    async def _wake(self, key: RunKey, child: RunState, sequence: int) -> None:
+        if child.status is RunStatus.WAITING:
+            await self._log.requeue(key, cause=f"cancel:{sequence}")
+            return
+        try:
+            await self._client.publish(nudge_subject(key), b"")
+        except (NatsError, OSError) as error:
+            log.info("the child's runner was not nudged, it will see the step later", error=str(error))
+
+
+def child_run_id(call: ToolCall) -> str:
+    """A UUIDv7 that follows from the call alone: its time and the hash of its idempotency key."""
+    random = int.from_bytes(hashlib.sha256(call.idempotency_key.encode()).digest()[:10])
+    milliseconds = int(call.at.timestamp() * 1000)
+    number = milliseconds << 80 | 7 << 76 | (random >> 68) << 64 | 2 << 62 | random & (2**62 - 1)
+    return str(UUID(int=number))
+
+
+def _request(key: RunKey, call: ToolCall, parent: RunRequested, asked: Asked) -> RunRequested:
+    arguments: Any = call.arguments
+    agent, limits = asked.agent, {name: value for name, value in asked.limits.items() if name in LIMITS}
+    fields = {**{name: getattr(parent, name) for name in LIMITS}, **limits}
+    return RunRequested(
+        **fields,
+        run_id=key.run_id,
+        seq=0,
+        at=call.at,
+        project=key.project,
+        writer=call.writer,
+        agent=agent.ref,
+        model=agent.model,
+        instructions=agent.instructions,
+        prompt=str(arguments.get("prompt", "")) if isinstance(arguments, dict) else str(arguments),
+        parameters=agent.parameters,
+        tools=agent.tools,
+        response_format=agent.response_format,
+        agents=parent.agents,
+        user_id=parent.user_id,
+        group=parent.group,
+        priority=parent.priority,
+        parent_run_id=call.run_id,
+        parent_call_id=call.call_id,
+        root_run_id=parent.root_run_id or call.run_id,
+    )
+
+
+def _result(call: ToolCall, child: RunState, agent: AgentSnapshot) -> Draft:
+    fields: dict[str, Any] = {"call_id": call.call_id, "tool": call.tool, "units": {"runs": 1.0}}
+    if child.response is not None and child.status is RunStatus.COMPLETED:
+        return ToolResult, {**fields, "status": "ok", "result": text_of(child.response.content)}
+    error = child.finished.error if child.finished else None
+    why = error.message if error else "it was deleted" if child.deleted else f"it was {child.status}"
+    told = f"The agent {agent.ref.name} gave no answer: {why}"
+    return ToolResult, {**fields, "status": "error", "error_type": "failed", "result": told}

@@ -1,0 +1,136 @@
+"""Making the calls of a run: by the runner's own tools, by remote ones, by child runs, or by handing over."""
+
+import asyncio
+from collections.abc import Iterator
+
+from pydantic import JsonValue
+
+from services.runner.conversation import agent_of
+from services.runner.decision import CallTools
+from services.runner.journal import Draft, Journal
+from services.runner.means import Asked, Means
+from services.runner.tools.base import ToolContext, ToolError
+from services.runner.tools.registry import ToolOutcome
+from shared.json_schema import complaint
+from shared.steps import AgentChanged, AgentRef, AgentSnapshot, Effect, ToolCall, ToolResult, ToolSpec
+
+
+class ToolCalls:
+    """`away`: the calls that child runs carry out and have not answered yet."""
+
+    def __init__(self, journal: Journal, means: Means) -> None:
+        self._journal = journal
+        self._means = means
+        self.away: set[str] = set()
+
+    def effect_of(self, spec: ToolSpec, arguments: dict[str, JsonValue]) -> Effect:
+        """The effect of this very call. Raises ToolError that tells the model what is wrong with it."""
+        if spec.source == "installed":
+            return self._means.tools.effect_of(spec.name, arguments)
+        if (problem := complaint(spec.parameters, arguments)) is not None:
+            raise ToolError(f"The arguments do not fit: {problem}")
+        return spec.effect
+
+    async def make(self, action: CallTools) -> None:
+        """Make the calls, several at once, and record each result as it comes."""
+        if len(action.calls) == 1:
+            await self._make_one(action.calls[0])
+            return
+        tasks = [asyncio.create_task(self._make_one(call)) for call in action.calls]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def cancel_children(self, why: str) -> None:
+        """The runs that answer open calls have nobody left to answer."""
+        for call in self._journal.state.open_calls.values():
+            if self._means.family is not None and self._spec_of(call.tool).source == "agent":
+                await self._means.family.cancel(call, why)
+
+    async def _make_one(self, call: ToolCall) -> None:
+        spec = self._spec_of(call.tool)
+        match spec.source:
+            case "handoff":
+                self._journal.record(*self._hand_over(call, spec))
+            case "agent":
+                await self._ask_agent(call, spec)
+            case _:
+                self._journal.record(_result(call, await self._outcome(call, spec)))
+
+    async def _outcome(self, call: ToolCall, spec: ToolSpec) -> ToolOutcome:
+        arguments = call.arguments if isinstance(call.arguments, dict) else {}
+        context = self._context(call, spec)
+        if spec.source == "installed":
+            return await self._means.tools.call(call.tool, arguments, context)
+        if self._means.remote is None:
+            return ToolOutcome("error", f"This runner has no {spec.source} tools.", 0, {})
+        return await self._means.remote.call(spec, arguments, context)
+
+    async def _ask_agent(self, call: ToolCall, spec: ToolSpec) -> None:
+        if self._means.family is None:
+            self._journal.record(_result(call, ToolOutcome("error", "This runner starts no runs.", 0, {})))
+            return
+        limits = spec.settings.get("limits")
+        agent = agent_of(self._journal.request, _agent_named_by(spec))
+        asked = Asked(agent, limits if isinstance(limits, dict) else {})
+        answer = await self._means.family.answer(call, self._journal.request, asked)
+        if answer is None:
+            self.away.add(call.call_id)
+            return
+        self.away.discard(call.call_id)
+        self._journal.record(answer)
+
+    def _hand_over(self, call: ToolCall, spec: ToolSpec) -> list[Draft]:
+        """The first of a thought's handoffs counts; the agent after it has not been asked about others."""
+        ref = _agent_named_by(spec)
+        fields = {"call_id": call.call_id, "tool": call.tool}
+        if spec not in self._agent.tools:
+            why = "The conversation was handed to another agent by the call before this one."
+            return [(ToolResult, {**fields, "status": "error", "error_type": "failed", "result": why})]
+        told = {**fields, "status": "ok", "result": f"The conversation is {ref.name}'s now."}
+        return [(ToolResult, told), (AgentChanged, {"agent": ref, "call_id": call.call_id})]
+
+    def _context(self, call: ToolCall, spec: ToolSpec) -> ToolContext:
+        return ToolContext(
+            project=call.project,
+            run_id=call.run_id,
+            session_id=self._journal.request.session_id,
+            call_id=call.call_id,
+            idempotency_key=call.idempotency_key,
+            user_id=self._journal.request.user_id,
+            agent=self._agent.ref.name,
+            timeout_s=spec.timeout_s,
+        )
+
+    @property
+    def _agent(self) -> AgentSnapshot:
+        return agent_of(self._journal.request, self._journal.state.agent)
+
+    def _spec_of(self, tool: str) -> ToolSpec:
+        """The tool of the call, which another agent may have asked for before it handed over."""
+        return next(spec for spec in self._specs() if spec.name == tool)
+
+    def _specs(self) -> Iterator[ToolSpec]:
+        yield from self._agent.tools
+        yield from self._journal.request.tools
+        for agent in self._journal.request.agents:
+            yield from agent.tools
+
+
+def _agent_named_by(spec: ToolSpec) -> AgentRef:
+    return AgentRef.model_validate({"name": spec.settings["agent"], "version": spec.settings["version"]})
+
+
+def _result(call: ToolCall, outcome: ToolOutcome) -> Draft:
+    return ToolResult, {
+        "call_id": call.call_id,
+        "tool": call.tool,
+        "status": outcome.status,
+        "error_type": "failed" if outcome.status == "error" else None,
+        "result": outcome.result,
+        "latency_ms": outcome.latency_ms,
+        "units": outcome.units,
+        "artifacts": outcome.artifacts,
+    }
