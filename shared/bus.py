@@ -39,6 +39,8 @@ DEAD: Final = "DEAD"
 CATALOG: Final = "CATALOG"
 BODIES: Final = "BODIES"
 IDEMPOTENCY_BUCKET: Final = "idempotency"
+MEMORY: Final = "memory"
+SESSIONS: Final = "sessions"
 
 DAY_S: Final = 86_400
 KINDS_HEADER: Final = "Step-Kinds"
@@ -131,24 +133,38 @@ async def declare(js: JetStreamContext, settings: BusSettings) -> None:
             await js.update_stream(config)
         except NotFoundError:
             await js.add_stream(config)
-    await _declare_idempotency(js, settings)
+    for bucket in buckets(settings):
+        await _declare_bucket(js, bucket)
     for durable in durables(settings):
         await js.add_consumer(durable.stream, durable.config(settings.nats_replicas))
 
 
-async def _declare_idempotency(js: JetStreamContext, settings: BusSettings) -> None:
-    """A key takes a tenth of the bytes of the smallest run: RUNS is full before its keys are."""
-    max_bytes = settings.runs_max_bytes // 8
+def buckets(settings: BusSettings) -> list[KeyValueConfig]:
+    """Every key-value bucket.
+
+    An idempotency key takes a tenth of the bytes of the smallest run: RUNS is full before its keys are.
+    """
+    replicas = settings.nats_replicas
+    return [
+        KeyValueConfig(
+            bucket=IDEMPOTENCY_BUCKET,
+            ttl=RETENTION_S,
+            max_bytes=settings.runs_max_bytes // 8,
+            replicas=replicas,
+        ),
+        KeyValueConfig(bucket=SESSIONS, ttl=RETENTION_S, history=1, max_bytes=256 * MIB, replicas=replicas),
+        KeyValueConfig(bucket=MEMORY, history=1, max_bytes=256 * MIB, replicas=replicas, direct=True),
+    ]
+
+
+async def _declare_bucket(js: JetStreamContext, wanted: KeyValueConfig) -> None:
     try:
-        bucket = await js.key_value(IDEMPOTENCY_BUCKET)
+        bucket = await js.key_value(wanted.bucket)
     except (BucketNotFoundError, NotFoundError):
-        config = KeyValueConfig(
-            bucket=IDEMPOTENCY_BUCKET, ttl=RETENTION_S, max_bytes=max_bytes, replicas=settings.nats_replicas
-        )
-        await js.create_key_value(config)
+        await js.create_key_value(wanted)
     else:
-        config_now = (await bucket.status()).stream_info.config
-        await js.update_stream(config_now.evolve(max_bytes=max_bytes, num_replicas=settings.nats_replicas))
+        config = (await bucket.status()).stream_info.config
+        await js.update_stream(config.evolve(max_bytes=wanted.max_bytes, num_replicas=wanted.replicas))
 
 
 class _Broker(NatsBroker):

@@ -1,9 +1,22 @@
 """Settings that every service has. A service adds its own by inheriting; nothing is read at import."""
 
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.addresses import Server, parse_server
+
+
+def _split_servers(value: object) -> object:
+    if isinstance(value, str):
+        return frozenset(parse_server(part) for part in value.split(",") if part.strip())
+    return value
+
+
+Servers = Annotated[frozenset[Server], NoDecode, BeforeValidator(_split_servers)]
+"""`wiki.intranet:80,[fd00::1]:8080`: each host and port exactly as in the URL."""
 
 
 class ServiceSettings(BaseSettings):

@@ -56,3 +56,13 @@ def body_subject(project: str, sha256: str, part: str) -> str:
 
 def catalog_subject(what: str) -> str:
     return f"catalog.{what}"
+
+
+def project_tools_subject(project: str) -> str:
+    """What a project has configured: the last message counts."""
+    return f"catalog.project.{project}"
+
+
+def mcp_subject(project: str) -> str:
+    """The tools of a project's MCP servers: the last message counts."""
+    return f"catalog.mcp.{project}"

@@ -28,15 +28,32 @@ if TYPE_CHECKING:
         Unsendable,
     )
     from studio.client.events import Delta, Event, ModelCallStarted, Retrying
-    from studio.client.models import Accepted, ChatReply, ModelList, Run, RunSummary, Tool
+    from studio.client.models import (
+        Accepted,
+        Agent,
+        AgentDiff,
+        AgentSummary,
+        Batch,
+        ChatReply,
+        Group,
+        ModelList,
+        Run,
+        RunSummary,
+        Session,
+        Tool,
+    )
     from studio.client.retries import RetryPolicy
     from studio.client.sync import Studio
 
 __all__ = [
     "Accepted",
+    "Agent",
+    "AgentDiff",
+    "AgentSummary",
     "ApiError",
     "AsyncStudio",
     "BadAnswer",
+    "Batch",
     "BodyRef",
     "Busy",
     "ChatReply",
@@ -44,6 +61,7 @@ __all__ = [
     "Delta",
     "Event",
     "FieldError",
+    "Group",
     "Invalid",
     "Message",
     "ModelCallStarted",
@@ -56,6 +74,7 @@ __all__ = [
     "RunFailed",
     "RunStatus",
     "RunSummary",
+    "Session",
     "Step",
     "StillRunning",
     "Studio",

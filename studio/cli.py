@@ -16,6 +16,9 @@ COMMANDS: Final = {
     **dict.fromkeys(("up", "down", "status", "doctor"), "studio.commands.stack"),
     "logs": "studio.commands.logs",
     **dict.fromkeys(("run", "runs", "show", "cancel", "delete"), "studio.commands.runs"),
+    **dict.fromkeys(("waiting", "approve", "deny", "settle", "retry"), "studio.commands.waiting"),
+    "agents": "studio.commands.agents",
+    "batch": "studio.commands.batch",
     "demo": "studio.commands.demo",
 }
 

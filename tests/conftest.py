@@ -8,7 +8,7 @@ import pytest
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError, ServerError
 
-from shared.bus import BusSettings, client_of, declare, jetstream, make_broker, streams
+from shared.bus import BusSettings, buckets, client_of, declare, jetstream, make_broker, streams
 from shared.database import Database
 from shared.run_log import RunLog
 from shared.scrub import Scrubber
@@ -33,7 +33,10 @@ async def nats_url(nats_server: NatsServer) -> str:
     settings = BusSettings(nats_url=nats_server.url, run_ack_wait_s=2)
     async with make_broker("test-setup", nats_server.url) as broker:
         js = jetstream(client_of(broker))
-        for name in [*(config.name for config in streams(settings)), "KV_idempotency"]:
+        for name in [
+            *(config.name for config in streams(settings)),
+            *(f"KV_{each.bucket}" for each in buckets(settings)),
+        ]:
             try:
                 await js.delete_stream(str(name))
             except NotFoundError:

@@ -10,7 +10,25 @@ from services.gateway import exception_handlers, openapi
 from services.gateway.boundary import Boundary
 from services.gateway.idempotency import HEADER, REPLAYED_HEADER
 from services.gateway.parts import assembled
-from services.gateway.routes import access, catalog, chat, chat_socket, events, runs, simple
+from services.gateway.routes import (
+    access,
+    agents,
+    artifacts,
+    batches,
+    catalog,
+    chat,
+    chat_socket,
+    events,
+    groups,
+    mcp_servers,
+    runs,
+    schedules,
+    sessions,
+    simple,
+    steering,
+    tools,
+    webhooks,
+)
 from services.gateway.settings import GatewaySettings
 from shared.service import make_runtime, operations, running
 
@@ -36,7 +54,11 @@ def make_app() -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    routers = [module.router for module in (runs, events, chat, chat_socket, catalog, access, simple)]
+    modules = (
+        *(batches, runs, steering, events, artifacts, sessions, chat, chat_socket),
+        *(agents, groups, schedules, webhooks, tools, mcp_servers, catalog, access, simple),
+    )
+    routers = [module.router for module in modules]
     for router in routers:
         app.include_router(router)
     for path, handler in operations(runtime).items():
@@ -53,7 +75,7 @@ def _allow_pages(app: FastAPI, origins: tuple[str, ...]) -> None:
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(origins),
-        allow_methods=["GET", "POST", "DELETE"],
-        allow_headers=["Authorization", "X-API-Key", "Content-Type", "Last-Event-ID", HEADER],
-        expose_headers=["Location", "Retry-After", REPLAYED_HEADER],
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "X-API-Key", "Content-Type", "Last-Event-ID", "If-Match", HEADER],
+        expose_headers=["Location", "ETag", "Retry-After", REPLAYED_HEADER],
     )

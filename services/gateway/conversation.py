@@ -12,7 +12,7 @@ from services.gateway.key_ring import Principal
 from services.gateway.limits import BODY_LIMIT
 from services.gateway.parts import Parts
 from services.gateway.problems import UNAUTHORIZED, Problem, away
-from services.gateway.requests import ChatInput
+from services.gateway.requests import TIMEOUT_S, ChatInput
 from services.gateway.starter import Order
 from services.gateway.validation import invalid_body
 from services.gateway.views import RunView, why_not_completed
@@ -139,7 +139,7 @@ class Conversation:
         steps = Steps()
         order = Order(self._principal, self._path, run)
         waiting = asyncio.create_task(
-            self._parts.waiter.start_and_wait(order, run.timeout_s + GRACE_S, steps.put),
+            self._parts.waiter.start_and_wait(order, TIMEOUT_S + GRACE_S, steps.put),
             name="wait for a chat's run",
         )
         waiting.add_done_callback(lambda _: steps.end())

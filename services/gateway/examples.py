@@ -3,6 +3,7 @@
 Not here: the examples of problems (`openapi/problem_examples.py`).
 """
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -10,9 +11,16 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from services.gateway.agents import examples as agents
 from services.gateway.cursor import encode_cursor
+from services.gateway.offers import Offered
+from services.gateway.requests import RunInput
 from services.gateway.simple_views import simple_detail, simple_run
+from services.gateway.tools import examples as tools
+from services.gateway.tools.views import tool_view
 from services.gateway.views import Cost, RunDetail, RunList, StepList, view_of
+from services.gateway.waiting import examples as waiting
+from services.gateway.webhooks import examples as webhooks
 from shared.catalog import Tool
 from shared.preview import Shown
 from shared.run_state import fold
@@ -160,6 +168,10 @@ def _of(summary: str, model: BaseModel) -> Example:
     return Example(summary, model.model_dump(mode="json"))
 
 
+def _ndjson(*values: Any) -> str:
+    return "".join(f"{json.dumps(value, ensure_ascii=False)}\n" for value in values)
+
+
 RUN_INPUT: Final = {
     "shortest": Example("Only what must be there", {"prompt": PROMPT}),
     "of-your-own": Example(
@@ -179,8 +191,118 @@ RUN_INPUT: Final = {
 }
 CHAT_INPUT: Final = {"message": Example("One message", {"message": PROMPT, "session_id": "session-7"})}
 PROMPT_INPUT: Final = {"prompt": Example("One prompt", {"prompt": PROMPT, "user_id": "user-42"})}
+AGENT_INPUT: Final = {
+    "shortest": Example("Only what must be there", agents.SHORTEST),
+    "of-your-own": Example("With most of what an agent may say", {"name": agents.NAME, **agents.GIVEN}),
+}
+AGENT_DEFINITION: Final = {"changed": Example("All that the new version says", agents.CHANGED)}
+HTTP_TOOL_INPUT: Final = {
+    "shortest": Example("Only what must be there", tools.SHORTEST_TOOL),
+    "of-your-own": Example("With arguments in path and query", tools.TOOL),
+}
+TOOL_CHANGE: Final = {"off": Example("Switched off, and with approval when it is on again", tools.CHANGE)}
+MCP_SERVER_INPUT: Final = {"shortest": Example("All of its tools", tools.SERVER)}
+MCP_SERVER_CHANGE: Final = {"narrow": Example("One tool of it", tools.SERVER_CHANGE)}
+_CALCULATOR: Final = tool_view(Offered(CALCULATOR))
+WEBHOOK_INPUT: Final = {
+    "shortest": Example("All events", webhooks.SHORTEST),
+    "of-your-own": Example("Only what calls for somebody", webhooks.GIVEN),
+}
+APPROVAL_INPUT: Final = {
+    "approve": Example("Make the call as it is", waiting.APPROVE),
+    "edit": Example("Make it with other arguments", waiting.EDIT),
+    "deny": Example("Do not make it", waiting.DENY),
+}
+OUTCOME_INPUT: Final = {
+    "happened": Example("The call was made, and gave this", waiting.HAPPENED),
+    "did-not-happen": Example("The call was not made: make it", waiting.DID_NOT_HAPPEN),
+}
+WHY_INPUT: Final = {"why": Example("With a reason", waiting.WHY)}
+WEBHOOK_CHANGE: Final = {"off": Example("Switched off", webhooks.CHANGE)}
+CHILD_ID: Final = "019a9f1c-7c39-7b7e-9a56-6f4a3c1d2e60"
+SCHEDULE_ID: Final = "019a9f20-4444-7b7e-9a56-6f4a3c1d2e5f"
+WEEKDAYS: Final = {
+    "name": "morning report",
+    "cron": "30 6 * * MON-FRI",
+    "timezone": "Europe/Paris",
+    "input": {"prompt": PROMPT, "group": "nightly"},
+    "missed": "latest",
+}
+SCHEDULE_INPUT: Final = {
+    "shortest": Example(
+        "Only what must be there; the times are UTC",
+        {"name": "every hour", "cron": "0 * * * *", "input": {"prompt": PROMPT}},
+    ),
+    "weekdays": Example("Half past six in Paris, Monday to Friday", WEEKDAYS),
+}
+SCHEDULE_CHANGE: Final = {"later": Example("Another time", {"cron": "45 6 * * MON-FRI"})}
+SCHEDULE: Final = {
+    "id": SCHEDULE_ID,
+    **WEEKDAYS,
+    "active": True,
+    "next_at": "2026-11-23T05:30:00Z",
+    "last_at": None,
+    "last_run_id": None,
+    "created_at": "2026-11-20T08:30:00Z",
+}
+NOTE_INPUT: Final = {"language": Example("One note", {"text": "Answer in French."})}
 CANCEL_INPUT: Final = {"why": Example("With a reason", {"why": "asked the wrong question"})}
 
+GROUP: Final = {
+    "group": "nightly",
+    "runs": 1,
+    "by_status": {"completed": 1},
+    "usage": VIEW.usage.model_dump(),
+    "total_tokens": VIEW.total_tokens,
+    "total_cost_usd": "0.001176",
+    "unpriced": 0,
+    "first_run_at": "2026-11-20T08:30:00Z",
+    "last_run_at": "2026-11-20T08:30:00Z",
+}
+BATCH_ID: Final = "019a9f1c-5555-7b7e-9a56-6f4a3c1d2e5f"
+BATCH_RUNS: Final = ({"prompt": PROMPT}, {"promt": "What is 2 + 2?"})
+BATCH: Final = {
+    "batch_id": BATCH_ID,
+    "name": "nightly questions",
+    "status": "finished",
+    "created_at": "2026-11-20T08:30:00Z",
+    "cancelled_at": None,
+    "size": 2,
+    "accepted": 1,
+    "runs": {"queued": 0, "running": 0, "waiting": 0, "completed": 1, "failed": 0, "cancelled": 0},
+    "deleted": 0,
+    "total_tokens": VIEW.total_tokens,
+    "total_cost_usd": "0.001176",
+    "unpriced": 0,
+}
+_UNKNOWN: Final = f"unknown field; the fields here are {', '.join(RunInput.model_fields)}"
+_REFUSED: Final = {
+    "type": "urn:agentops-studio:problem:invalid-request",
+    "title": "The request is not valid",
+    "status": 422,
+    "detail": f"prompt: this field is required; promt: {_UNKNOWN}",
+    "errors": [
+        {"field": "prompt", "message": "this field is required"},
+        {"field": "promt", "message": _UNKNOWN},
+    ],
+}
+_LINES: Final = (
+    {"index": 0, "batch_id": BATCH_ID, "run_id": RUN_ID},
+    {"index": 1, "batch_id": BATCH_ID, "problem": _REFUSED},
+)
+SESSION: Final = {
+    "session_id": "session-7",
+    "runs": 1,
+    "total_tokens": VIEW.total_tokens,
+    "total_cost_usd": "0.001176",
+    "unpriced": 0,
+    "first_at": "2026-11-20T08:30:00Z",
+    "last_at": "2026-11-20T08:30:00.989000Z",
+    "last_run_id": RUN_ID,
+    "last_status": "completed",
+}
+_SESSION_RUN: Final = {**VIEW.model_dump(mode="json"), "session_id": "session-7", "memory": None}
+NOTE: Final = {"key": "language", "text": "Answer in French.", "updated_at": "2026-11-20T08:30:00Z"}
 _EVENTS: Final = f"""\
 id: 6
 event: step
@@ -200,6 +322,7 @@ ANSWERS: Final = {
     "run-list": _of("A page of runs", RunList(items=(VIEW,), next_cursor=encode_cursor(RUN_ID))),
     "run-with-steps": _of("A run with a tool call", RunDetail(**dict(VIEW), steps=STEPS, next_after=None)),
     "step-list": _of("The page behind seq 3", StepList(items=STEPS[4:6], next_after=5)),
+    "artifact": Example("A text file", "the bytes of the file"),
     "large-value": Example("A text", "a text of more than 64 KiB …"),
     "events": Example("The last events of a run", _EVENTS),
     "chat-answer": Example("The run completed", {"response": ANSWER, "run_id": RUN_ID}),
@@ -209,7 +332,63 @@ ANSWERS: Final = {
     ),
     "simple-runs": Example("One run", [simple_run(VIEW).model_dump(mode="json")]),
     "simple-run": _of("A run with a tool call", simple_detail(VIEW, STEPS)),
-    "tools": Example("One of the built-in tools", {"items": [CALCULATOR.model_dump(mode="json")]}),
+    **{name: _of(summary, model) for name, (summary, model) in agents.ANSWERS.items()},
+    "agent-versions": Example(
+        "Two versions",
+        {"items": [each.model_dump(mode="json") for each in agents.VERSIONS], "next_before": None},
+    ),
+    "waiting-list": Example(
+        "One call waits for a decision", {"items": [waiting.waiting(RUN_ID)], "next_cursor": None}
+    ),
+    "decided": Example("The run goes on", {"run_id": RUN_ID, "status": "waiting"}),
+    "retried": Example("The run is in the queue again", {"run_id": RUN_ID, "status": "queued"}),
+    "tree": Example("A run that asked another", waiting.tree(RUN_ID, CHILD_ID)),
+    "group-list": Example("One group", {"items": [GROUP], "next_cursor": None}),
+    "group": Example("One run has completed", GROUP),
+    "group-cancelled": Example("One run is told to stop", {"group": "nightly", "asked": 1, "left": 0}),
+    "new-webhook": Example("With its secret", webhooks.NEW_WEBHOOK),
+    "webhook": Example("A webhook", webhooks.WEBHOOK),
+    "webhook-list": Example("One webhook", {"items": [webhooks.WEBHOOK]}),
+    "delivery": Example("It has arrived", webhooks.delivery(RUN_ID)),
+    "failing-delivery": Example("It will be tried again", webhooks.failing(RUN_ID)),
+    "delivery-again": Example("It waits for the next attempt", webhooks.waiting(webhooks.delivery(RUN_ID))),
+    "delivery-list": Example("One delivery", {"items": [webhooks.delivery(RUN_ID)], "next_cursor": None}),
+    "test-delivery": Example("It waits for its first attempt", webhooks.TEST_DELIVERY),
+    "schedule": Example("It was not due yet", SCHEDULE),
+    "paused-schedule": Example("It is due never", {**SCHEDULE, "active": False, "next_at": None}),
+    "schedule-list": Example("One schedule", {"items": [SCHEDULE]}),
+    "tick-list": Example(
+        "One time, and its run",
+        {
+            "items": [
+                {
+                    "due_at": "2026-11-20T05:30:00Z",
+                    "status": "started",
+                    "run_id": RUN_ID,
+                    "tries": 1,
+                    "error": None,
+                }
+            ],
+            "next_cursor": None,
+        },
+    ),
+    "batch-upload": Example("Defaults, and two runs", _ndjson({"defaults": {"max_rounds": 3}}, *BATCH_RUNS)),
+    "batch-array": Example("Two runs", list(BATCH_RUNS)),
+    "batch-lines": Example("One run accepted, one refused", _ndjson(*_LINES)),
+    "batch": Example("All of its runs have ended", BATCH),
+    "batch-list": Example("One batch", {"items": [BATCH], "next_cursor": None}),
+    "batch-cancelled": Example("It was over already", {"batch_id": BATCH_ID, "waiting": 0, "running": 0}),
+    "session-list": Example("One session", {"items": [SESSION], "next_cursor": None}),
+    "session": Example("With one run", {**SESSION, "items": [_SESSION_RUN], "next_cursor": None}),
+    "note": Example("One note", NOTE),
+    "note-list": Example("One note", {"items": [NOTE]}),
+    "tools": Example("One of the built-in tools", {"items": [_CALCULATOR.model_dump(mode="json")]}),
+    "tool": _of("One of the built-in tools", _CALCULATOR),
+    "http-tool": _of("An HTTP tool", tools.OWN_TOOL),
+    "switched-tool": _of("Switched off", tools.switched(CALCULATOR)),
+    "mcp-servers": Example("One server", {"items": [tools.SEEN_SERVER.model_dump(mode="json")]}),
+    "mcp-server": _of("A server with one tool", tools.SEEN_SERVER),
+    "new-mcp-server": _of("It has not been asked yet", tools.NEW_SERVER),
     "models": Example("The simulator's", {"provider": "simulator", "default": MODEL, "items": list(MODELS)}),
     "ticket": Example(
         "Good for 30 s", {"ticket": "aos_ticket_eyJwcm9qZWN0IjoiZGVmYXVsdCIsImtleV9pZCI6…", "expires_in": 30}

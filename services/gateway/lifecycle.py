@@ -65,6 +65,14 @@ class Lifecycle:
         await self.wake(run, standing, sequence)
         return standing.status
 
+    async def cancel_if_active(self, run: RunKey, who: str, why: str) -> None:
+        """As `cancel`; that the run has ended meanwhile is as good."""
+        try:
+            await self.cancel(run, who, why)
+        except Problem as problem:
+            if problem.kind is not RUN_FINISHED:
+                raise
+
     async def wake(self, run: RunKey, standing: Standing, sequence: int) -> None:
         """Let a runner see what was appended at `sequence`: the one that has the run, else the next."""
         if standing.status is RunStatus.WAITING or standing.status.is_final:

@@ -1,6 +1,8 @@
 """Reading a request's body within bounds of size and time, each body's and those of all together."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from time import monotonic
 from typing import ClassVar, Final, Self, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -17,6 +19,7 @@ from services.gateway.validation import invalid_body
 
 BODY_LIMIT: Final = 1024 * 1024
 BODY_TIMEOUT_S: Final = 30.0
+STREAM_TIMEOUT_S: Final = 900.0
 # Of all bodies that are on their way in at one time: a client may open as many connections as it likes.
 MOST_ARRIVING: Final = 64 * BODY_LIMIT
 # A client that is still sending does not read the answer: this much is taken in and thrown away first.
@@ -51,6 +54,24 @@ async def read_body(request: Request) -> bytes:
         raise Problem(
             REQUEST_TIMEOUT, f"the body did not arrive within {BODY_TIMEOUT_S:g} s", headers=_CLOSE
         ) from None
+
+
+async def body_chunks(request: Request) -> AsyncIterator[bytes]:
+    """A body of any size, piece by piece. Raises Problem when nothing comes for too long, or too little."""
+    deadline, more = monotonic() + STREAM_TIMEOUT_S, True
+    while more:
+        try:
+            async with asyncio.timeout(min(BODY_TIMEOUT_S, deadline - monotonic())):
+                chunk, more = await _receive(request)
+        except TimeoutError:
+            raise Problem(REQUEST_TIMEOUT, "the body came too slowly", headers=_CLOSE) from None
+        yield chunk
+
+
+def media_type_of(request: Request) -> str:
+    """Without its parameters. A body without a declared type counts as JSON."""
+    given = request.headers.get("content-type", "application/json")
+    return given.partition(";")[0].strip().lower()
 
 
 class _Arriving:
@@ -119,8 +140,6 @@ def _too_large() -> Problem:
 
 
 def _require_json(request: Request) -> None:
-    """A body without a declared type counts as JSON."""
-    given = request.headers.get("content-type", "application/json")
-    essence = given.partition(";")[0].strip().lower()
+    essence = media_type_of(request)
     if essence != "application/json" and not essence.endswith("+json"):
         raise Problem(UNSUPPORTED_MEDIA_TYPE, f"the content type is {essence[:80]!r}; send application/json")

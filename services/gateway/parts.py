@@ -8,24 +8,44 @@ from dataclasses import dataclass
 from starlette.requests import HTTPConnection
 
 from services.gateway import store
+from services.gateway.agents.registry import Agents
+from services.gateway.agents.resolution import Resolver
+from services.gateway.backlog.crowding import Crowding
+from services.gateway.backlog.feeder import Feeder
+from services.gateway.backlog.queue import Backlog
+from services.gateway.batches.batches import Batches
 from services.gateway.bodies import Bodies
 from services.gateway.catalog import Catalog
+from services.gateway.clock import Clock
+from services.gateway.continuation import Continuation
 from services.gateway.erasure import Erasure
+from services.gateway.groups.groups import Groups
 from services.gateway.hub import Hub
 from services.gateway.idempotency import Idempotency
 from services.gateway.key_ring import KeyRing, Lookup
 from services.gateway.lifecycle import Lifecycle
 from services.gateway.log_reader import LogReader
 from services.gateway.runs import Runs
+from services.gateway.schedules.book import Schedules
+from services.gateway.schedules.scheduler import Scheduler
+from services.gateway.sessions.sessions import Sessions
 from services.gateway.settings import GatewaySettings
 from services.gateway.shutdown import on_termination
 from services.gateway.starter import Brokered, Starter
+from services.gateway.steering import Steering
 from services.gateway.store import KeyRow
 from services.gateway.streams import Streams
 from services.gateway.tickets import Tickets
+from services.gateway.tools.book import ToolBook
+from services.gateway.tools.checks import Checks
 from services.gateway.waiter import Waiter
+from services.gateway.webhooks.deliveries import Deliveries
+from services.gateway.webhooks.hooks import Webhooks
+from services.gateway.webhooks.sender import Sender
 from shared.bodies import BodyStore
 from shared.database import Database
+from shared.memory import Memory
+from shared.payload import Payloads
 from shared.run_log import RunLog
 from shared.service import Runtime
 
@@ -38,13 +58,28 @@ class Parts:
     key_ring: KeyRing
     tickets: Tickets
     catalog: Catalog
+    tools: ToolBook
+    tool_checks: Checks
+    agents: Agents
+    groups: Groups
+    idempotency: Idempotency
     runs: Runs
+    batches: Batches
+    sessions: Sessions
+    feeder: Feeder
     bodies: Bodies
     hub: Hub
     waiter: Waiter
     lifecycle: Lifecycle
     erasure: Erasure
+    steering: Steering
+    clock: Clock
+    database: Database
     streams: Streams
+    webhooks: Webhooks
+    deliveries: Deliveries
+    schedules: Schedules
+    scheduler: Scheduler
 
 
 def parts_of(connection: HTTPConnection) -> Parts:
@@ -61,6 +96,11 @@ async def assembled(settings: GatewaySettings, runtime: Runtime) -> AsyncIterato
     tasks = [
         runtime.keep(asyncio.create_task(parts.hub.run(), name="check the watched runs")),
         runtime.keep(asyncio.create_task(parts.erasure.run(), name="erase deleted runs")),
+        runtime.keep(asyncio.create_task(parts.clock.run(), name="wake waiting runs")),
+        runtime.keep(asyncio.create_task(parts.tools.keep_told(), name="tell of projects' tools")),
+        runtime.keep(asyncio.create_task(parts.feeder.run(), name="feed the queue")),
+        runtime.keep(asyncio.create_task(parts.deliveries.run(), name="deliver to webhooks")),
+        runtime.keep(asyncio.create_task(parts.scheduler.run(), name="start scheduled runs")),
     ]
     try:
         with on_termination(parts.hub.close):
@@ -86,20 +126,43 @@ def _assemble(settings: GatewaySettings, runtime: Runtime, database: Database) -
     run_log, reader = RunLog(client, runtime.scrubber), LogReader(client)
     idempotency, catalog = Idempotency(client), Catalog(client)
     bodies = Bodies(BodyStore(client), database)
-    runs = Runs(reader, database, bodies)
+    backlog = Backlog(database, Crowding(client, settings.gateway_queued_runs), Payloads(BodyStore(client)))
+    runs = Runs(reader, database, bodies, backlog)
     hub = Hub(client, reader, heartbeat_s=settings.gateway_heartbeat_s)
     lifecycle = Lifecycle(client, run_log, runs)
-    starter = Starter(Brokered(client, run_log, reader, runtime.scrubber), catalog, idempotency, settings)
+    steering = Steering(lifecycle)
+    sender = Sender(settings.gateway_webhook_allow_private)
+    agents = Agents(database, catalog, runtime.scrubber)
+    resolver = Resolver(agents, catalog, settings)
+    continuation = Continuation(client, reader, lifecycle)
+    brokered = Brokered(client, run_log, reader, runtime.scrubber)
+    starter = Starter(brokered, resolver, idempotency, continuation)
+    waiter = Waiter(hub, runs, starter, backlog)
     return Parts(
         settings=settings,
         key_ring=KeyRing(_key_lookup(database), pepper),
         tickets=Tickets(pepper, idempotency),
         catalog=catalog,
+        tools=ToolBook(database, client, catalog),
+        tool_checks=Checks(settings.tools_allow_private, runtime.scrubber),
+        agents=agents,
+        groups=Groups(database, lifecycle),
+        idempotency=idempotency,
         runs=runs,
+        batches=Batches(database, backlog, starter, lifecycle),
+        sessions=Sessions(database, Memory(client), runtime.scrubber),
+        feeder=Feeder(client, run_log, database, backlog, most_batch=settings.gateway_batch_runs),
         bodies=bodies,
         hub=hub,
-        waiter=Waiter(hub, runs, starter),
+        waiter=waiter,
         lifecycle=lifecycle,
+        steering=steering,
+        clock=Clock(database, run_log, steering),
+        database=database,
         erasure=Erasure(client, run_log, reader, lifecycle, database),
         streams=Streams(settings.gateway_max_streams),
+        webhooks=Webhooks(database, sender, pepper),
+        deliveries=Deliveries(database, sender, pepper),
+        schedules=Schedules(database, starter, runtime.scrubber),
+        scheduler=Scheduler(database, waiter.start),
     )

@@ -1,9 +1,17 @@
 """What clients send. Strict: an unknown field or a value of the wrong type is an error, never a guess."""
 
+from functools import lru_cache
 from math import isfinite
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic_core import from_json, to_json
+
+from shared.json_schema import fault
+from shared.steps import RunRequested
+
+TIMEOUT_S: Final[float] = RunRequested.model_fields["timeout_s"].default
+"""How long a run may take when neither it nor its agent says."""
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Words = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
@@ -29,6 +37,19 @@ def _finite(value: JsonValue) -> JsonValue:
     return value
 
 
+def _schema(schema: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if (told := _fault(to_json(_finite(schema)))) is not None:
+        raise ValueError(f"no JSON schema (draft 2020-12) that can be used: {told}")
+    return schema
+
+
+@lru_cache(maxsize=256)
+def _fault(schema: bytes) -> str | None:
+    """Remembered, because the runs of a batch bring the same schema and a check takes its time."""
+    return fault(from_json(schema))
+
+
+JsonSchema = Annotated[dict[str, JsonValue], AfterValidator(_schema)]
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_finite)]
 Names = Annotated[
     tuple[Name, ...],
@@ -59,28 +80,67 @@ class ParametersInput(Input):
     random_seed: int | None = Field(default=None, ge=0, le=2**53)
 
 
-class RunInput(Input):
-    """A run to be started."""
+class LimitsInput(Input):
+    """How far a run may go. What is left out comes from the agent, else from the defaults."""
+
+    max_rounds: int | None = Field(
+        default=None, ge=1, le=100, description="Most answers of the model that ask for tools; default 5."
+    )
+    timeout_s: float | None = Field(
+        default=None, gt=0, le=86_400, description="Most seconds from start to end; default 600."
+    )
+    budget_usd: float | None = Field(
+        default=None, gt=0, le=1_000_000, description="Most USD that the run may cost; default: no limit."
+    )
+    approval_timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=30 * 86_400,
+        description="Most seconds that a call waits for a person's decision; default: no limit.",
+    )
+
+
+class _Task(Input):
+    """What a run is about; its limits stand behind that, also in the API's description."""
 
     prompt: Words = Field(description="What the agent is asked.")
-    agent: Name = Field(default="assistant", description="The agent that answers.")
-    model: Name | None = Field(default=None, description="Default: the gateway's setting MISTRAL_MODEL.")
+    agent: Name = Field(
+        default="assistant",
+        description="The agent that answers: `name` for its newest version, or `name@version`.",
+    )
+    model: Name | None = Field(
+        default=None, description="Default: the agent's, else the gateway's setting MISTRAL_MODEL."
+    )
     instructions: str | None = Field(default=None, description="In place of the agent's instructions.")
     messages: tuple[MessageInput, ...] = Field(
         default=(), max_length=1000, fail_fast=True, description="The conversation so far."
     )
     parameters: ParametersInput = ParametersInput()
     tools: Names | None = Field(
-        default=None, description="Names of the tools it may use. Default: the agent's."
+        default=None, description="Names of the tools it may use, of those of its agent. Default: all those."
     )
-    session_id: Name | None = Field(default=None, description="Runs of one session share a workspace.")
+    session_id: Name | None = Field(
+        default=None,
+        description="Runs of one session continue one conversation, each after the one before, and share a "
+        "workspace.",
+    )
+    on_busy: Literal["enqueue", "reject", "interrupt"] = Field(
+        default="enqueue",
+        description="When another run of the session goes on: wait for it, refuse this one, or cancel it.",
+    )
     user_id: Name = "default"
     group: Name | None = Field(default=None, description="A label to find runs by.")
     metadata: Metadata = Field(default_factory=dict, description="Anything of yours, given back as it is.")
-    max_rounds: int = Field(
-        default=5, ge=1, le=100, description="Most answers of the model that ask for tools."
+    response_format: JsonSchema | None = Field(
+        default=None, description="JSON schema (draft 2020-12) of the answer. Default: the agent's."
     )
-    timeout_s: float = Field(default=600.0, gt=0, le=86_400, description="Most seconds from start to end.")
+    priority: Literal["interactive", "batch"] = Field(
+        default="interactive", description="Interactive runs are taken up before those of a batch."
+    )
+
+
+class RunInput(LimitsInput, _Task):
+    """A run to be started. What it says wins over what its agent says."""
 
 
 class ChatInput(Input):
@@ -104,7 +164,45 @@ class PromptInput(Input):
         return RunInput(prompt=self.prompt, user_id=self.user_id)
 
 
+class NoteInput(Input):
+    """What a note says."""
+
+    text: str = Field(max_length=16_384, description="Up to 16 KiB.")
+
+
 class CancelInput(Input):
     """Why a run is to be cancelled."""
 
     why: str = Field(default="", max_length=1000)
+
+
+Cron = Annotated[
+    str, Field(min_length=1, max_length=100, description="Minute, hour, day of month, month, day of week.")
+]
+TimeZone = Annotated[str, Field(min_length=1, max_length=64, description="IANA name: Europe/Paris, UTC.")]
+Missed = Annotated[
+    Literal["skip", "latest", "all"],
+    Field(description="Of the times that no gateway was up at: run none, the latest, or all (the last 100)."),
+]
+Title = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]*$")]
+
+
+class ScheduleInput(Input):
+    """A schedule to be made."""
+
+    name: Title
+    cron: Cron
+    timezone: TimeZone = "UTC"
+    input: RunInput
+    missed: Missed = "latest"
+    active: bool = True
+
+
+class ScheduleChange(Input):
+    """What is to change; null and what is left out stay as they are."""
+
+    name: Title | None = None
+    cron: Cron | None = None
+    timezone: TimeZone | None = None
+    input: RunInput | None = None
+    missed: Missed | None = None

@@ -14,6 +14,7 @@ from uuid import UUID
 import structlog
 
 from services.gateway import reads
+from services.gateway.backlog.queue import Backlog
 from services.gateway.bodies import Bodies, no_such_body
 from services.gateway.log_reader import Last, LogReader
 from services.gateway.problems import no_such_run
@@ -53,8 +54,9 @@ class LogFold:
 class Runs:
     """Reads runs. Every method may raise Unavailable, and Problem (404) for a run that is not there."""
 
-    def __init__(self, reader: LogReader, database: Database, bodies: Bodies) -> None:
+    def __init__(self, reader: LogReader, database: Database, bodies: Bodies, backlog: Backlog) -> None:
         self._reader = reader
+        self._backlog = backlog
         self._database = database
         self._bodies = bodies
         self._endings: dict[RunKey, asyncio.Task[Found]] = {}
@@ -110,7 +112,7 @@ class Runs:
 
     async def _folded(self, run: RunKey) -> LogFold:
         state, position = RunState(), 0
-        if (job := await self._reader.job(run)) is not None:
+        if (job := await self._job(run)) is not None:
             state.apply(job)
         async for page in self._reader.pages(run):
             for sequence, data in page:
@@ -118,6 +120,18 @@ class Runs:
                     _apply(state, step)
                 position = sequence
         return LogFold(state, position)
+
+    async def _job(self, run: RunKey) -> Step | None:
+        """Step 0, from the broker or from where the run waits for its turn there."""
+        if (job := await self._reader.job(run)) is not None:
+            return job
+        try:
+            is_known, step = await self._backlog.step(run)
+        except Unavailable as error:
+            log.info("it is not known whether a run waits for its turn", run_id=run.run_id, error=str(error))
+            return None
+        # Its turn may have come between the two looks.
+        return await self._reader.job(run) if is_known and step is None else step
 
     async def view(self, state: RunState, cost: Cost) -> RunView:
         request = state.request
@@ -173,7 +187,7 @@ class Runs:
 
     async def log_steps(self, run: RunKey, after: int, *, at_least: int = 0) -> AsyncIterator[list[StepText]]:
         """The steps of the log behind seq `after`; Unavailable unless it reaches position `at_least`."""
-        if after < 0 and (job := await self._reader.job(run)) is not None:
+        if after < 0 and (job := await self._job(run)) is not None:
             yield [_text_of(job)]
         position = 0
         async for messages in self._reader.pages(run):

@@ -3,7 +3,7 @@
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import DatabaseSettings
+from shared.settings import DatabaseSettings, Servers
 
 
 class GatewaySettings(DatabaseSettings):
@@ -32,6 +32,20 @@ class GatewaySettings(DatabaseSettings):
         le=20,  # clients give up a stream that is silent for 45 s
         description="Seconds between the heartbeats of an idle stream, and between looks at a watched run.",
     )
+    gateway_queued_runs: int = Field(
+        default=128, ge=1, description="Runs of one project in the broker's queue; more wait for their turn."
+    )
+    gateway_batch_runs: int = Field(
+        default=48, ge=1, description="Runs of batches on their way at once, of all projects."
+    )
     gateway_max_streams: int = Field(
         default=10_000, ge=1, description="Event streams and WebSockets open at once in one process."
+    )
+    gateway_webhook_allow_private: Servers = Field(
+        default=frozenset(),
+        description="Servers that webhooks may lead to though not public: host:port, comma separated.",
+    )
+    tools_allow_private: Servers = Field(
+        default=frozenset(),
+        description="Servers that tools may be at though not public: host:port, comma separated.",
     )

@@ -1,7 +1,7 @@
 """Starting runs: from what a client asked for to step 0 on the broker's disk.
 
-Step 0 carries all that the run needs, so it is here that defaults, agent and tools are resolved. Not here:
-what a request may look like (`requests.py`), waiting for the run (`waiter.py`).
+Step 0 carries all that the run needs. Not here: what a request may look like (`requests.py`), what its agent,
+model and tools stand for (`agents/resolution.py`), waiting for the run (`waiter.py`).
 """
 
 import hashlib
@@ -12,19 +12,18 @@ import structlog
 import uuid_utils
 from nats.aio.client import Client
 
-from services.gateway.agents import Agent, find_agent
-from services.gateway.catalog import Catalog
+from services.gateway.agents.resolution import Resolved, Resolver
+from services.gateway.continuation import Continuation
 from services.gateway.idempotency import HEADER, Entry, Idempotency
 from services.gateway.key_ring import Principal
 from services.gateway.log_reader import LogReader
 from services.gateway.metrics import ACCEPTED, REPLAYED
 from services.gateway.problems import KEY_REUSED, Problem, invalid, unavailable
-from services.gateway.requests import ParametersInput, RunInput
-from services.gateway.settings import GatewaySettings
+from services.gateway.requests import RunInput
 from shared.errors import Conflict, Unavailable
 from shared.run_log import RunLog, Sealed
 from shared.scrub import Scrubber
-from shared.steps import AgentRef, Message, Parameters, RunRequested, ToolSpec, now
+from shared.steps import HistoryPart, Message, RunRequested, now
 from shared.subjects import RunKey
 
 log = structlog.get_logger(__name__)
@@ -65,15 +64,6 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class _Resolved:
-    """What the names in a request stand for."""
-
-    agent: Agent
-    model: str
-    tools: tuple[ToolSpec, ...]
-
-
-@dataclass(frozen=True)
 class Brokered:
     """The parts of the broker that starting a run needs."""
 
@@ -87,26 +77,35 @@ class Starter:
     """Prepares runs and requests them. Methods raise Problem, 503 when the broker is away."""
 
     def __init__(
-        self, broker: Brokered, catalog: Catalog, idempotency: Idempotency, settings: GatewaySettings
+        self, broker: Brokered, resolver: Resolver, idempotency: Idempotency, continuation: Continuation
     ) -> None:
         self._broker = broker
-        self._catalog = catalog
+        self._continuation = continuation
+        self._resolver = resolver
         self._idempotency = idempotency
-        self._settings = settings
 
     async def prepare(self, order: Order) -> Prepared:
         """Resolve all that the run needs; nothing is stored but the idempotency key."""
         if not self._broker.client.is_connected:
             raise unavailable("the broker is away; nothing was accepted")
         _require_stored_as_given(order.run, self._broker.scrubber)
-        resolved = await self._resolve(order.run)
+        resolved = await self._resolver.resolve(order.principal.project, order.run)
         run_id = fresh = str(uuid_utils.uuid7())
         if order.idempotency_key is not None:
             entry = Entry(run_id=fresh, request=order.fingerprint)
             run_id = await self._idempotency.claim(order.principal.project, order.idempotency_key, entry)
         key = RunKey(order.principal.project, run_id)
-        step = self._step(key, order.run, resolved)
+        history = await self._history(key, order)
+        step = self._step(key, order.run, resolved, history)
         return Prepared(key, self._broker.log.seal([step]), run_id != fresh)
+
+    async def _history(self, key: RunKey, order: Order) -> tuple[HistoryPart, ...]:
+        """The runs of the session that this one continues."""
+        asked, by = order.run, order.principal
+        if asked.session_id is None:
+            return ()
+        who = f"key {by.key_name} ({by.key_id})"
+        return await self._continuation.join(key, asked.session_id, asked.on_busy, who)
 
     async def request(self, prepared: Prepared) -> None:
         """Returns once the run is on the broker's disk; of a replay, also when it was already."""
@@ -136,15 +135,9 @@ class Starter:
             raise Problem(KEY_REUSED, f"the run of this {HEADER} was deleted; use a new key for a new run")
         return last is not None or await self._broker.reader.job(run) is not None
 
-    async def _resolve(self, asked: RunInput) -> _Resolved:
-        """Raises Problem (422) that names the field at fault."""
-        agent = find_agent(asked.agent)
-        tools = await self._catalog.specs(agent.tools if asked.tools is None else asked.tools)
-        model = asked.model or self._settings.mistral_model
-        await self._catalog.require_model(model)
-        return _Resolved(agent, model, tools)
-
-    def _step(self, key: RunKey, asked: RunInput, resolved: _Resolved) -> RunRequested:
+    def _step(
+        self, key: RunKey, asked: RunInput, resolved: Resolved, history: tuple[HistoryPart, ...]
+    ) -> RunRequested:
         agent = resolved.agent
         return RunRequested(
             run_id=key.run_id,
@@ -152,30 +145,30 @@ class Starter:
             at=now(),
             project=key.project,
             writer=self._broker.log.writer,
-            agent=AgentRef(name=agent.name, version=agent.version),
-            model=resolved.model,
-            instructions=agent.instructions if asked.instructions is None else asked.instructions,
+            agent=agent.ref,
+            model=agent.model,
+            instructions=agent.instructions,
             prompt=asked.prompt,
             messages=tuple(Message(role=each.role, content=each.content) for each in asked.messages),
-            parameters=self._parameters(asked.parameters),
-            tools=resolved.tools,
+            parameters=agent.parameters,
+            tools=agent.tools,
+            response_format=agent.response_format,
+            agents=resolved.others,
             session_id=asked.session_id,
+            history=history,
+            after_run_id=history[-1].run_id if history else None,
             user_id=asked.user_id,
             group=asked.group,
             metadata=asked.metadata,
-            max_rounds=asked.max_rounds,
-            timeout_s=asked.timeout_s,
+            priority=asked.priority,
+            **resolved.limits,
         )
-
-    def _parameters(self, asked: ParametersInput) -> Parameters:
-        given = asked.model_dump(exclude_none=True)
-        defaults = {"temperature": self._settings.temperature, "max_tokens": self._settings.max_tokens}
-        return Parameters(**{**defaults, **given})
 
 
 def _require_stored_as_given(asked: RunInput, scrubber: Scrubber) -> None:
-    """Raises Problem (422). Redacted names would all be the same one, and share a workspace."""
-    for field in ("session_id", "user_id", "group"):
+    """Raises Problem (422). Redacted names would all be the same one, and share a workspace; a redacted
+    schema would ask for another answer."""
+    for field in ("session_id", "user_id", "group", "response_format"):
         value = getattr(asked, field)
-        if value is not None and scrubber.text(value) != value:
+        if value is not None and scrubber.value(value) != value:
             raise invalid(field, "must not look like a credential, nor hold NUL or a lone surrogate")

@@ -7,7 +7,9 @@ from typing import Final
 
 import structlog
 
+from services.gateway.backlog.queue import Backlog
 from services.gateway.hub import Hub
+from services.gateway.metrics import REPLAYED
 from services.gateway.outcome import Ending, Outcome
 from services.gateway.runs import Runs
 from services.gateway.starter import Order, Prepared, Starter
@@ -26,15 +28,16 @@ STALE_PAUSE_S: Final = 0.05
 class Waiter:
     """Methods raise Problem and Unavailable as `Starter` and `Runs` do."""
 
-    def __init__(self, hub: Hub, runs: Runs, starter: Starter) -> None:
+    def __init__(self, hub: Hub, runs: Runs, starter: Starter, backlog: Backlog) -> None:
         self._hub = hub
         self._runs = runs
         self._starter = starter
+        self._backlog = backlog
 
     async def start(self, order: Order) -> Prepared:
-        """Returns once the run is on the broker's disk."""
+        """Returns once the run is on disk."""
         prepared = await self._starter.prepare(order)
-        await self._starter.request(prepared)
+        await self._request(prepared)
         return prepared
 
     async def start_and_wait(
@@ -43,15 +46,24 @@ class Waiter:
         """The run when it has finished, or as it is after that many seconds; and whether it is a replay."""
         prepared = await self._starter.prepare(order)
         if prepared.is_replay:
-            await self._starter.request(prepared)
+            await self._request(prepared)
             return await self._join(prepared.key, seconds), True
         outcome = Outcome(prepared.request, on_step)
         async with self._hub.watching(prepared.key, outcome, is_new=True):
-            await self._starter.request(prepared)
+            await self._request(prepared)
             await outcome.wait(seconds)
         if outcome.is_broken:
             return (await self._runs.find(prepared.key)).view, False
         return await self._runs.view(outcome.state, Cost()), False
+
+    async def _request(self, prepared: Prepared) -> None:
+        """To the broker, or among those that wait for their turn there."""
+        if prepared.is_replay and await self._backlog.has(prepared.key):
+            REPLAYED.inc()
+            return
+        step, priority = prepared.sealed.encoded[0], prepared.request.priority
+        if prepared.is_replay or not await self._backlog.takes(prepared.key, step, priority):
+            await self._starter.request(prepared)
 
     async def charged(self, run: RunKey, model_calls: int) -> Cost:
         """The cost of a finished run, once each of its model calls is charged or the patience is over."""

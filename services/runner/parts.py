@@ -33,7 +33,8 @@ async def assembled(
     means.tools.connect(runtime)
     puller = Puller(client, RUNNER.stream, RUNNER.name, limit=0)
     run_log = RunLog(client, runtime.scrubber)
-    means = replace(means, remote=remote, family=Children(client, run_log))
+    # A writer of its own: what it appends to a run in hand here must be news to that run.
+    means = replace(means, remote=remote, family=Children(client, RunLog(client, runtime.scrubber)))
     worker = _worker(settings, means, puller, run_log, runtime)
     announcer = Announcer(client, means.tools, provider, settings.provider, remote.secrets.names)
     await client.subscribe("run.nudge.>", cb=worker.nudged)

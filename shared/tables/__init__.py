@@ -3,9 +3,31 @@
 Importing this package fills `metadata`; nothing connects.
 """
 
+from shared.tables.agents import Agent, AgentVersionRow
 from shared.tables.base import metadata
+from shared.tables.batches import Batch, QueuedRun
 from shared.tables.cost import Charge
 from shared.tables.gateway import ApiKey, ProjectRow
 from shared.tables.recorder import Body, Run, StepRow
+from shared.tables.schedules import Schedule, ScheduleTick
+from shared.tables.tools import ProjectTool
+from shared.tables.webhooks import Webhook, WebhookDelivery
 
-__all__ = ["ApiKey", "Body", "Charge", "ProjectRow", "Run", "StepRow", "metadata"]
+__all__ = [
+    "Agent",
+    "AgentVersionRow",
+    "ApiKey",
+    "Batch",
+    "Body",
+    "Charge",
+    "ProjectRow",
+    "ProjectTool",
+    "QueuedRun",
+    "Run",
+    "Schedule",
+    "ScheduleTick",
+    "StepRow",
+    "Webhook",
+    "WebhookDelivery",
+    "metadata",
+]

@@ -2,10 +2,11 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
+from functools import partial
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Self, TypeVar, Unpack
 
 import httpx
 from pydantic import JsonValue
@@ -14,6 +15,7 @@ from shared.steps import Step
 from studio.client import calls
 from studio.client.address import find_address
 from studio.client.calls import WAIT_S, Call, Result
+from studio.client.decisions import approval, denial
 from studio.client.errors import StudioError
 from studio.client.events import Event
 from studio.client.feed import Feed
@@ -26,9 +28,30 @@ from studio.client.http import (
     result,
     streams,
 )
-from studio.client.models import Accepted, ChatReply, ModelList, Run, RunSummary, Tool
+from studio.client.models import (
+    Accepted,
+    Agent,
+    AgentDiff,
+    AgentSummary,
+    Batch,
+    BatchCancelled,
+    BatchLine,
+    ChatReply,
+    Group,
+    GroupCancelled,
+    ModelList,
+    Page,
+    Run,
+    RunSummary,
+    Session,
+    Tool,
+    WaitingCall,
+    WaitingRun,
+)
 from studio.client.options import ChatOptions, RunFilters, RunOptions
 from studio.client.retries import USUAL, RetryPolicy, Tries
+
+Item = TypeVar("Item")
 
 
 class AsyncStudio:
@@ -114,17 +137,38 @@ class AsyncStudio:
         self, *, limit: int | None = None, **filters: Unpack[RunFilters]
     ) -> AsyncGenerator[RunSummary, None]:
         """The runs, newest first, read page by page; at most `limit`."""
-        left, cursor = sys.maxsize if limit is None else limit, None
-        while left > 0:
-            page = await self._send(calls.list_runs(filters, left, cursor))
-            for run in page.items[:left]:
-                yield run
-            cursor = page.next_cursor
-            left = left - len(page.items) if cursor else 0
+        async for run in self._pages(partial(calls.list_runs, filters), limit):
+            yield run
 
     async def cancel(self, run_id: str, why: str = "") -> Accepted:
         """Ask for the end of a run; it ends a moment later. Raises Conflict when it has ended."""
         return await self._send(calls.cancel_run(run_id, why))
+
+    async def waiting(self, *, limit: int | None = None) -> AsyncGenerator[WaitingRun, None]:
+        """The runs that wait for a person, newest first; at most `limit`."""
+        async for item in self._pages(calls.list_waiting, limit):
+            yield item
+
+    async def approve(
+        self, run_id: str, call: WaitingCall, *, arguments: Mapping[str, JsonValue] | None = None
+    ) -> Accepted:
+        """Allow a call that waits, with these arguments instead if they are given.
+
+        Raises Conflict when it has been decided about.
+        """
+        return await self._send(calls.decide(run_id, call.call_id, approval(call, arguments)))
+
+    async def deny(self, run_id: str, call: WaitingCall, note: str = "") -> Accepted:
+        """Refuse a call that waits; the model is told, with the note."""
+        return await self._send(calls.decide(run_id, call.call_id, denial(call, note)))
+
+    async def settle(self, run_id: str, call_id: str, decision: str, result: JsonValue = None) -> Accepted:
+        """Say what became of a call whose outcome is unknown: happened, did-not-happen or fail."""
+        return await self._send(calls.settle(run_id, call_id, {"decision": decision, "result": result}))
+
+    async def retry(self, run_id: str, why: str = "") -> Accepted:
+        """Let a run that failed or was cancelled go on from its last good step."""
+        return await self._send(calls.retry_run(run_id, why))
 
     async def delete(self, run_id: str) -> None:
         """Erase a finished run's content everywhere. Raises Conflict while it runs."""
@@ -133,6 +177,85 @@ class AsyncStudio:
     async def chat(self, message: str, **options: Unpack[ChatOptions]) -> ChatReply:
         """One message to the assistant. Raises RunFailed or StillRunning, which name the run."""
         return await self._send(calls.chat(message, options))
+
+    async def agents(
+        self, *, archived: bool = False, limit: int | None = None
+    ) -> AsyncGenerator[AgentSummary, None]:
+        """The newest version of each agent, those created last first; at most `limit`."""
+        async for item in self._pages(partial(calls.list_agents, archived), limit):
+            yield item
+
+    async def agent(self, name: str, version: int | None = None) -> Agent:
+        """A version of an agent, the newest one by default."""
+        return await self._send(calls.get_agent(name, version))
+
+    async def create_agent(
+        self, definition: Mapping[str, JsonValue], *, idempotency_key: str | None = None
+    ) -> Agent:
+        """An agent of the name that the definition gives. Raises Conflict when there is one."""
+        return await self._send(calls.create_agent(definition, idempotency_key))
+
+    async def update_agent(
+        self, name: str, definition: Mapping[str, JsonValue], *, version: int | None = None
+    ) -> Agent:
+        """A new version that says this and nothing else.
+
+        Raises Conflict when `version` is not the newest any more; without it, whichever is newest is changed.
+        """
+        return await self._send(calls.update_agent(name, definition, version))
+
+    async def archive_agent(self, name: str) -> None:
+        """No run may name it any more; its versions stay. Raises Conflict while other agents name it."""
+        await self._send(calls.archive_agent(name))
+
+    async def diff_agent(self, name: str, old: int, new: int) -> AgentDiff:
+        """What differs between two versions."""
+        return await self._send(calls.diff_agent(name, old, new))
+
+    async def groups(self, *, limit: int | None = None) -> AsyncGenerator[Group, None]:
+        """The labels of runs with what their runs add up to, the one used last first; at most `limit`."""
+        async for item in self._pages(calls.list_groups, limit):
+            yield item
+
+    async def group(self, group: str) -> Group:
+        """What the runs of a label add up to."""
+        return await self._send(calls.get_group(group))
+
+    async def cancel_group(self, group: str, why: str = "") -> GroupCancelled:
+        """Ask for the end of a group's unfinished runs; while some are `left`, call it again."""
+        return await self._send(calls.cancel_group(group, why))
+
+    async def create_batch(
+        self,
+        runs: Iterable[Mapping[str, JsonValue]],
+        *,
+        name: str | None = None,
+        **defaults: Unpack[RunOptions],
+    ) -> tuple[BatchLine, ...]:
+        """Start many runs, up to 10,000, each given as the fields of `POST /api/runs`; `defaults` hold where
+        one does not say otherwise. Each is answered, in the same order, with its id or why it was refused.
+
+        With the same `idempotency_key` again, it is the same batch.
+        """
+        return await self._send(calls.create_batch(runs, name, defaults))
+
+    async def batch(self, batch_id: str) -> Batch:
+        """How far a batch is."""
+        return await self._send(calls.get_batch(batch_id))
+
+    async def batches(self, *, limit: int | None = None) -> AsyncGenerator[Batch, None]:
+        """The batches, newest first; at most `limit`."""
+        async for item in self._pages(calls.list_batches, limit):
+            yield item
+
+    async def cancel_batch(self, batch_id: str) -> BatchCancelled:
+        """Ask for the end of a batch's unfinished runs; to ask again asks those that are left."""
+        return await self._send(calls.cancel_batch(batch_id))
+
+    async def sessions(self, *, limit: int | None = None) -> AsyncGenerator[Session, None]:
+        """The sessions with what their runs add up to, the one used last first; at most `limit`."""
+        async for item in self._pages(calls.list_sessions, limit):
+            yield item
 
     async def tools(self) -> tuple[Tool, ...]:
         """The tools that a run may use."""
@@ -153,6 +276,17 @@ class AsyncStudio:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def _pages(
+        self, call: Callable[[int, str | None], Call[Page[Item]]], limit: int | None
+    ) -> AsyncGenerator[Item, None]:
+        left, cursor = sys.maxsize if limit is None else limit, None
+        while left > 0:
+            page = await self._send(call(left, cursor))
+            for item in page.items[:left]:
+                yield item
+            cursor = page.next_cursor
+            left = left - len(page.items) if cursor else 0
 
     async def _send(self, call: Call[Result]) -> Result:
         tries = Tries(self._retry)

@@ -134,6 +134,7 @@ BY_STATUS: Mapping[int, type[ApiError]] = {
     403: Unauthorized,
     404: NotFound,
     409: Conflict,
+    412: Conflict,
     413: Invalid,
     415: Invalid,
     422: Invalid,

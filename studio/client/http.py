@@ -1,7 +1,7 @@
 """What both clients share: how httpx is set up and asked, and what an answer, or none, means."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -28,13 +28,14 @@ def client_arguments(address: Address) -> dict[str, Any]:
 
 def call_arguments(call: Call[Any], timeout_s: float) -> dict[str, Any]:
     """For `request` of either client. Raises Unsendable."""
-    content = _json_bytes(call.body) if call.body is not None else None
+    content = _json_bytes(call.body) if call.body is not None else _lines(call.lines)
+    media_type = "application/x-ndjson" if call.body is None else "application/json"
     return {
         "method": call.method,
         "url": call.path,
         "params": dict(call.query),
         "content": content,
-        "headers": {**call.headers, **({"Content-Type": "application/json"} if content else {})},
+        "headers": {**call.headers, **({"Content-Type": media_type} if content else {})},
         "timeout": httpx.Timeout(timeout_s + call.patience_s, connect=CONNECT_S),
     }
 
@@ -93,6 +94,10 @@ def _json_bytes(value: object) -> bytes:
         return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, TypeError, RecursionError) as error:
         raise Unsendable(f"the request cannot be written as JSON text: {_why(error)}") from error
+
+
+def _lines(values: Sequence[object] | None) -> bytes | None:
+    return b"".join(_json_bytes(value) + b"\n" for value in values) if values is not None else None
 
 
 def _why(error: Exception) -> str:

@@ -9,7 +9,8 @@ from typing import Annotated, Generic, Self, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from shared.steps import Effect, Failure, KnownStep, RunStatus, UnknownStep, Usage
+from shared.steps import Effect, Failure, KnownStep, Parameters, RunStatus, UnknownStep, Usage
+from studio.client.errors import Problem
 
 Item = TypeVar("Item")
 AnyStep: TypeAlias = Annotated[KnownStep, Field(discriminator="kind")] | UnknownStep
@@ -116,6 +117,173 @@ class Tool(Answer):
 
 class ToolList(Answer):
     items: tuple[Tool, ...]
+
+
+class ApprovalRule(Answer):
+    """Calls that wait for a person: of this tool, or of every one (`*`), if it has this effect."""
+
+    tool: str
+    effect: Effect | None = None
+
+
+class Limits(Answer):
+    """How far a run may go; None: the default."""
+
+    max_rounds: int | None = None
+    timeout_s: float | None = None
+    budget_usd: float | None = None
+    approval_timeout_s: float | None = None
+
+
+class WaitingCall(Answer):
+    """A call that somebody has to decide about; without `arguments_hash`, to say what became of it."""
+
+    call_id: str
+    tool: str
+    arguments: JsonValue = None
+    arguments_hash: str | None = None
+    effect: Effect
+    asked_at: datetime
+    expires_at: datetime | None = None
+
+
+class WaitingRun(Answer):
+    """A run that waits for a person."""
+
+    run_id: str
+    reason: str
+    agent: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    calls: tuple[WaitingCall, ...] = ()
+
+
+class AgentSummary(Answer):
+    """A version of an agent, without its instructions. `tools` is None when it may use all that there are."""
+
+    name: str
+    version: int
+    newest_version: int
+    description: str = ""
+    model: str | None = None
+    tools: tuple[str, ...] | None = None
+    handoffs: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()
+    created_at: datetime
+    created_by: str = ""
+    archived_at: datetime | None = None
+    is_built_in: bool = False
+
+
+class Agent(AgentSummary):
+    """A version of an agent; it never changes."""
+
+    instructions: str = ""
+    parameters: Parameters = Parameters()
+    response_format: dict[str, JsonValue] | None = None
+    limits: Limits = Limits()
+    approval_rules: tuple[ApprovalRule, ...] = ()
+
+    @property
+    def definition(self) -> dict[str, JsonValue]:
+        """What `create_agent` and `update_agent` take: the agent without what the server says of it."""
+        said = {"version", "newest_version", "created_at", "created_by", "archived_at", "is_built_in"}
+        return self.model_dump(mode="json", exclude=said)
+
+
+class AgentChange(Answer):
+    """A field that differs between two versions, as a dotted path."""
+
+    field: str
+    before: JsonValue = None
+    after: JsonValue = None
+
+
+class AgentDiff(Answer):
+    """What differs between two versions; `instructions` is a unified diff, None when they are the same."""
+
+    name: str
+    from_version: int
+    to_version: int
+    changes: tuple[AgentChange, ...] = ()
+    instructions: str | None = None
+
+
+class Group(Answer):
+    """The runs of one label. `by_status` counts them; a status that is not there counts 0."""
+
+    group: str
+    runs: int
+    by_status: dict[RunStatus, int]
+    usage: Usage = Usage()
+    total_tokens: int = 0
+    total_cost_usd: Decimal | None = None
+    unpriced: int = 0
+    first_run_at: datetime
+    last_run_at: datetime
+
+
+class GroupCancelled(Answer):
+    """How many runs were asked to stop, and how many still have to be."""
+
+    group: str
+    asked: int
+    left: int
+
+
+class BatchLine(Answer):
+    """One run of an upload, counted from 0: its id, or why it was refused."""
+
+    index: int
+    batch_id: str
+    run_id: str | None = None
+    problem: Problem | None = None
+
+
+class Batch(Answer):
+    """A batch and how far its runs are. `size` counts the refused too; None until the upload's end.
+
+    `status` is receiving, running or finished; `deleted` are the accepted runs that were deleted since.
+    """
+
+    batch_id: str
+    name: str | None = None
+    status: str
+    created_at: datetime
+    cancelled_at: datetime | None = None
+    size: int | None = None
+    accepted: int
+    runs: dict[RunStatus, int]
+    deleted: int = 0
+    total_tokens: int = 0
+    total_cost_usd: Decimal | None = None
+    unpriced: int = 0
+
+    @property
+    def ended(self) -> int:
+        return sum(count for status, count in self.runs.items() if status.is_final) + self.deleted
+
+
+class BatchCancelled(Answer):
+    """How many runs were asked to stop: those that waited for their turn, and those on their way."""
+
+    batch_id: str
+    waiting: int
+    running: int
+
+
+class Session(Answer):
+    """The runs of one session_id and what they add up to."""
+
+    session_id: str
+    runs: int
+    total_tokens: int = 0
+    total_cost_usd: Decimal | None = None
+    unpriced: int = 0
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+    last_run_id: str
+    last_status: RunStatus
 
 
 class ModelList(Answer):

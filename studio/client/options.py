@@ -1,7 +1,7 @@
 """What a run may be given beside its prompt, and how the API is told. Pure."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final, TypedDict, cast
+from typing import Final, Literal, TypedDict, cast
 from uuid import uuid4
 
 from pydantic import JsonValue
@@ -14,8 +14,10 @@ PARAMETERS: Final = ("temperature", "top_p", "max_tokens", "random_seed")
 class RunOptions(TypedDict, total=False):
     """Each may be left out; None counts as left out. The server checks them and says what would be right.
 
-    `temperature` to `random_seed` are the model's parameters, `messages` an earlier conversation, `tools`
-    the names of those it may use (default: all of the agent's), `timeout_s` the most seconds that it runs.
+    `agent` may be `name@version`. `temperature` to `random_seed` are the model's parameters, `messages` an
+    earlier conversation, `tools` the names of those it may use (default: all of the agent's), `timeout_s` the
+    most seconds that it runs, `approval_timeout_s` the most that a call waits for a person, `response_format`
+    the JSON schema of the answer; runs with the `priority` `"batch"` let the others go first.
     Runs of one `session_id` share a workspace; by `user_id` and `group` runs are found again. What is sent
     twice with one `idempotency_key` is done once; without it, each call has a key of its own.
     """
@@ -35,6 +37,10 @@ class RunOptions(TypedDict, total=False):
     metadata: Mapping[str, JsonValue]
     max_rounds: int | None
     timeout_s: float | None
+    budget_usd: float | None
+    approval_timeout_s: float | None
+    response_format: Mapping[str, JsonValue] | None
+    priority: Literal["interactive", "batch"] | None
     idempotency_key: str | None
 
 

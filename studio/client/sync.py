@@ -5,9 +5,10 @@ What is asked and how answers are read is in `calls.py`; when something is tried
 
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterable, Mapping
+from functools import partial
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Self, TypeVar, Unpack
 
 import httpx
 from pydantic import JsonValue
@@ -16,6 +17,7 @@ from shared.steps import Step
 from studio.client import calls
 from studio.client.address import find_address
 from studio.client.calls import WAIT_S, Call, Result
+from studio.client.decisions import approval, denial
 from studio.client.errors import StudioError
 from studio.client.events import Event
 from studio.client.feed import Feed
@@ -28,9 +30,30 @@ from studio.client.http import (
     result,
     streams,
 )
-from studio.client.models import Accepted, ChatReply, ModelList, Run, RunSummary, Tool
+from studio.client.models import (
+    Accepted,
+    Agent,
+    AgentDiff,
+    AgentSummary,
+    Batch,
+    BatchCancelled,
+    BatchLine,
+    ChatReply,
+    Group,
+    GroupCancelled,
+    ModelList,
+    Page,
+    Run,
+    RunSummary,
+    Session,
+    Tool,
+    WaitingCall,
+    WaitingRun,
+)
 from studio.client.options import ChatOptions, RunFilters, RunOptions
 from studio.client.retries import USUAL, RetryPolicy, Tries
+
+Item = TypeVar("Item")
 
 
 class Studio:
@@ -111,16 +134,36 @@ class Studio:
         self, *, limit: int | None = None, **filters: Unpack[RunFilters]
     ) -> Generator[RunSummary, None, None]:
         """The runs, newest first, read page by page; at most `limit`."""
-        left, cursor = sys.maxsize if limit is None else limit, None
-        while left > 0:
-            page = self._send(calls.list_runs(filters, left, cursor))
-            yield from page.items[:left]
-            cursor = page.next_cursor
-            left = left - len(page.items) if cursor else 0
+        yield from self._pages(partial(calls.list_runs, filters), limit)
 
     def cancel(self, run_id: str, why: str = "") -> Accepted:
         """Ask for the end of a run; it ends a moment later. Raises Conflict when it has ended."""
         return self._send(calls.cancel_run(run_id, why))
+
+    def waiting(self, *, limit: int | None = None) -> Generator[WaitingRun, None, None]:
+        """The runs that wait for a person, newest first; at most `limit`."""
+        yield from self._pages(calls.list_waiting, limit)
+
+    def approve(
+        self, run_id: str, call: WaitingCall, *, arguments: Mapping[str, JsonValue] | None = None
+    ) -> Accepted:
+        """Allow a call that waits, with these arguments instead if they are given.
+
+        Raises Conflict when it has been decided about.
+        """
+        return self._send(calls.decide(run_id, call.call_id, approval(call, arguments)))
+
+    def deny(self, run_id: str, call: WaitingCall, note: str = "") -> Accepted:
+        """Refuse a call that waits; the model is told, with the note."""
+        return self._send(calls.decide(run_id, call.call_id, denial(call, note)))
+
+    def settle(self, run_id: str, call_id: str, decision: str, result: JsonValue = None) -> Accepted:
+        """Say what became of a call whose outcome is unknown: happened, did-not-happen or fail."""
+        return self._send(calls.settle(run_id, call_id, {"decision": decision, "result": result}))
+
+    def retry(self, run_id: str, why: str = "") -> Accepted:
+        """Let a run that failed or was cancelled go on from its last good step."""
+        return self._send(calls.retry_run(run_id, why))
 
     def delete(self, run_id: str) -> None:
         """Erase a finished run's content everywhere. Raises Conflict while it runs."""
@@ -129,6 +172,81 @@ class Studio:
     def chat(self, message: str, **options: Unpack[ChatOptions]) -> ChatReply:
         """One message to the assistant. Raises RunFailed or StillRunning, which name the run."""
         return self._send(calls.chat(message, options))
+
+    def agents(
+        self, *, archived: bool = False, limit: int | None = None
+    ) -> Generator[AgentSummary, None, None]:
+        """The newest version of each agent, those created last first; at most `limit`."""
+        yield from self._pages(partial(calls.list_agents, archived), limit)
+
+    def agent(self, name: str, version: int | None = None) -> Agent:
+        """A version of an agent, the newest one by default."""
+        return self._send(calls.get_agent(name, version))
+
+    def create_agent(
+        self, definition: Mapping[str, JsonValue], *, idempotency_key: str | None = None
+    ) -> Agent:
+        """An agent of the name that the definition gives. Raises Conflict when there is one."""
+        return self._send(calls.create_agent(definition, idempotency_key))
+
+    def update_agent(
+        self, name: str, definition: Mapping[str, JsonValue], *, version: int | None = None
+    ) -> Agent:
+        """A new version that says this and nothing else.
+
+        Raises Conflict when `version` is not the newest any more; without it, whichever is newest is changed.
+        """
+        return self._send(calls.update_agent(name, definition, version))
+
+    def archive_agent(self, name: str) -> None:
+        """No run may name it any more; its versions stay. Raises Conflict while other agents name it."""
+        self._send(calls.archive_agent(name))
+
+    def diff_agent(self, name: str, old: int, new: int) -> AgentDiff:
+        """What differs between two versions."""
+        return self._send(calls.diff_agent(name, old, new))
+
+    def groups(self, *, limit: int | None = None) -> Generator[Group, None, None]:
+        """The labels of runs with what their runs add up to, the one used last first; at most `limit`."""
+        yield from self._pages(calls.list_groups, limit)
+
+    def group(self, group: str) -> Group:
+        """What the runs of a label add up to."""
+        return self._send(calls.get_group(group))
+
+    def cancel_group(self, group: str, why: str = "") -> GroupCancelled:
+        """Ask for the end of a group's unfinished runs; while some are `left`, call it again."""
+        return self._send(calls.cancel_group(group, why))
+
+    def create_batch(
+        self,
+        runs: Iterable[Mapping[str, JsonValue]],
+        *,
+        name: str | None = None,
+        **defaults: Unpack[RunOptions],
+    ) -> tuple[BatchLine, ...]:
+        """Start many runs, up to 10,000, each given as the fields of `POST /api/runs`; `defaults` hold where
+        one does not say otherwise. Each is answered, in the same order, with its id or why it was refused.
+
+        With the same `idempotency_key` again, it is the same batch.
+        """
+        return self._send(calls.create_batch(runs, name, defaults))
+
+    def batch(self, batch_id: str) -> Batch:
+        """How far a batch is."""
+        return self._send(calls.get_batch(batch_id))
+
+    def batches(self, *, limit: int | None = None) -> Generator[Batch, None, None]:
+        """The batches, newest first; at most `limit`."""
+        yield from self._pages(calls.list_batches, limit)
+
+    def cancel_batch(self, batch_id: str) -> BatchCancelled:
+        """Ask for the end of a batch's unfinished runs; to ask again asks those that are left."""
+        return self._send(calls.cancel_batch(batch_id))
+
+    def sessions(self, *, limit: int | None = None) -> Generator[Session, None, None]:
+        """The sessions with what their runs add up to, the one used last first; at most `limit`."""
+        yield from self._pages(calls.list_sessions, limit)
 
     def tools(self) -> tuple[Tool, ...]:
         """The tools that a run may use."""
@@ -149,6 +267,16 @@ class Studio:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _pages(
+        self, call: Callable[[int, str | None], Call[Page[Item]]], limit: int | None
+    ) -> Generator[Item, None, None]:
+        left, cursor = sys.maxsize if limit is None else limit, None
+        while left > 0:
+            page = self._send(call(left, cursor))
+            yield from page.items[:left]
+            cursor = page.next_cursor
+            left = left - len(page.items) if cursor else 0
 
     def _send(self, call: Call[Result]) -> Result:
         tries = Tries(self._retry)

@@ -105,6 +105,8 @@ SERVICES = (
         takes=(
             *("MISTRAL_*", "RUNNER_*", "RUN_*", "REDACT_PATTERNS"),
             *("FILE_IO_*", "HTTP_FETCH_*", "HF_*"),
+            *("TOOL_SECRETS", "TOOLS_ALLOW_PRIVATE", "MCP_STDIO"),
+            *("ELEVENLABS_*", "PYTHON_*", "WANDB_*", "WEB_SEARCH_*"),
         ),
         after=("streams",),
         stage=2,
@@ -114,7 +116,10 @@ SERVICES = (
         GATEWAY,
         8000,
         needs=("NATS_URL", "DATABASE_URL", "API_KEY_PEPPER"),
-        takes=("MISTRAL_MODEL", "MAX_TOKENS", "TEMPERATURE", "DATABASE_*", "GATEWAY_*", "REDACT_PATTERNS"),
+        takes=(
+            *("MISTRAL_MODEL", "MAX_TOKENS", "TEMPERATURE", "DATABASE_*", "GATEWAY_*", "REDACT_PATTERNS"),
+            "TOOLS_ALLOW_PRIVATE",
+        ),
         after=("migrations", "streams"),
         stage=1,
     ),

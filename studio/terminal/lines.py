@@ -12,7 +12,7 @@ from studio.terminal.step_text import kind_style, retry_words, step_words
 from studio.terminal.text import plain
 
 OFFSET_WIDTH = 11
-KIND_WIDTH = 16
+KIND_WIDTH = 18
 
 
 def step_row(step: Step, began: datetime) -> Table:

@@ -46,13 +46,13 @@ BAD_REQUESTS: list[tuple[dict[str, Any], str, str]] = [
     ({"prompt": "  "}, "prompt", "more than white space"),
     ({"model": "gpt-9"}, "model", "simulator has mistral-large-latest, mistral-small-latest"),
     ({"tools": ["calculator", "shell"]}, "tools.1", "the tools are calculator, http_fetch"),
-    ({"agent": "nobody"}, "agent", "the agents are assistant"),
+    ({"agent": "nobody"}, "agent", "GET /api/agents lists them"),
     ({"parameters": {"temperature": 2}}, "parameters.temperature", "less than or equal to 1.5"),
     ({"max_rounds": 101}, "max_rounds", "less than or equal to 100"),
     ({"session_id": f"sk-{'a' * 24}"}, "session_id", "must not look like a credential"),
     ({"user_id": f"aos_{'a' * 32}"}, "user_id", "must not look like a credential"),
     ({"group": "a\x00b"}, "group", "nor hold NUL"),
-    ({"budget_usd": 1}, "budget_usd", "the fields here are prompt, agent"),
+    ({"budget": 1}, "budget", "the fields here are prompt, agent"),
 ]
 
 

@@ -5,20 +5,13 @@ import hashlib
 import json
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from shared.bus import RUNNER, RUNS, BusSettings, client_of, declare, jetstream, make_broker
-from shared.errors import Conflict
-from shared.run_log import RunLog
-from shared.run_state import fold
-from shared.scrub import Scrubber
 from shared.steps import (
     AgentResponse,
-    CancelRequested,
     RunClaimed,
     RunFinished,
     RunStatus,
@@ -26,85 +19,19 @@ from shared.steps import (
     decode_steps,
 )
 from shared.stored import stored_messages
-from shared.subjects import RunKey, job_subject, log_subject, nudge_subject
+from shared.subjects import RunKey, job_subject, log_subject
 from studio.stack.nats import NatsServer
-from tests.support.broker import dead_letters, settled
-from tests.support.processes import ServiceProcess, service
+from tests.support.broker import dead_letters
+from tests.support.processes import ServiceProcess
+from tests.support.runner_field import Field, field_at
 from tests.support.runs import ALL_TOOLS
-from tests.support.steps import check_history, make, new_key, only, requested
+from tests.support.steps import new_key, only, requested
 from tests.support.waiting import eventually
 
 FACTORY = "tests.support.runner_app:make_app"
 
 
 LARGE = "x" * 70_000
-
-
-class Field:
-    """Runners on a broker, the runs that were sent to them, and what their models and tools noted."""
-
-    def __init__(self, url: str, log: RunLog, folder: Path, stack: AsyncExitStack) -> None:
-        self.url, self.log, self.folder, self._stack = url, log, folder, stack
-        self.notes_file = folder / "notes"
-        self.notes_file.touch()
-        self.runners: list[ServiceProcess] = []
-
-    async def runner(self, *, ready: bool = True, **environment: str) -> ServiceProcess:
-        given = {
-            "NATS_URL": self.url,
-            "MISTRAL_API_KEY": "not-used",
-            "MISTRAL_SERVER_URL": "http://127.0.0.1:9",
-            "RUN_ACK_WAIT_S": "2",
-            "TEST_NOTES": str(self.notes_file),
-            "WORKSPACE_DIR": str(self.folder / "workspace"),
-        }
-        log = self.folder / f"runner-{len(self.runners)}.log"
-        process = service(FACTORY, {**given, **environment}, log, ready=ready)
-        self.runners.append(await self._stack.enter_async_context(process))
-        return self.runners[-1]
-
-    async def send(self, *, timeout_s: float = 600.0, **plan: Any) -> RunKey:
-        key = new_key()
-        prompt = json.dumps({"name": key.run_id, **plan})
-        step = requested(key, prompt=prompt, tools=ALL_TOOLS, timeout_s=timeout_s, max_rounds=10)
-        await self.log.request(key, self.log.seal([step]), patience_s=30)
-        return key
-
-    async def steps(self, key: RunKey) -> tuple[Step, ...]:
-        return (await self.log.read(key, fresh=True)).steps
-
-    async def cancel(self, key: RunKey) -> None:
-        """As the gateway does it: append after what is there, again on conflict; then nudge."""
-        while True:
-            read = await self.log.read(key, fresh=True)
-            step = make(CancelRequested, key, fold(read.steps).next_seq, who="user")
-            try:
-                await self.log.append(key, self.log.seal([step]), read.sequence)
-            except Conflict:
-                continue
-            break
-        await self.log._client.publish(nudge_subject(key), b"")
-
-    async def finished(self, key: RunKey, *, within_s: float = 15.0) -> RunFinished:
-        async def end() -> RunFinished | None:
-            return next(iter(only(await self.steps(key), RunFinished)), None)
-
-        step: RunFinished = await eventually(end, within_s=within_s, every_s=0.05)
-        check_history(await self.steps(key))
-        return step
-
-    def notes(self, start: str) -> list[str]:
-        return [line for line in self.notes_file.read_text().splitlines() if line.startswith(start)]
-
-    async def acknowledged(self) -> bool:
-        return await settled(self.log._client, RUNNER)
-
-
-@asynccontextmanager
-async def field_at(url: str, folder: Path) -> AsyncIterator[Field]:
-    async with AsyncExitStack() as stack:
-        broker = await stack.enter_async_context(make_broker("gateway", url))
-        yield Field(url, RunLog(client_of(broker), Scrubber()), folder, stack)
 
 
 @pytest.fixture
@@ -132,9 +59,8 @@ async def test_a_paused_runner_is_a_zombie_that_cannot_append(field: Field) -> N
     first.signal(signal.SIGSTOP)
     await field.runner()
     assert (await field.finished(slow)).status == RunStatus.COMPLETED
-    end = await field.finished(key)
-    assert end.error is not None
-    assert end.error.type == "unknown-outcome"
+    waiting = await field.waiting(key)
+    assert waiting.reason == "unknown-outcome"
     before = await field.steps(key), await field.steps(slow)
     first.signal(signal.SIGCONT)
     await eventually(field.acknowledged)

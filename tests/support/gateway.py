@@ -1,15 +1,11 @@
 """A gateway on a loopback port, with what a test needs around it: a key, a client, a runner, the recorder."""
 
-import asyncio
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import httpx
 import pytest
-import uvicorn
-from fastapi import FastAPI
 from nats.aio.client import Client
 
 from services.cost.handlers import Accountant
@@ -23,7 +19,7 @@ from shared.consumer import StepConsumer
 from shared.database import Database
 from shared.dead_letters import DeadLetters
 from shared.puller import Puller
-from tests.support.waiting import eventually
+from tests.support.serving import serving
 
 PEPPER = "a pepper for tests only"
 
@@ -64,29 +60,6 @@ async def running_gateway(
             yield Gateway(url, key, http, client_of(broker), database)
     finally:
         await database.close()
-
-
-@asynccontextmanager
-async def serving(app: FastAPI) -> AsyncIterator[str]:
-    """The application behind a real server in this event loop."""
-    # Named TCP, for otherwise the loop leaves Nagle's algorithm on and small answers wait for 40 ms.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(4096)
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=5
-    )
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        await eventually(lambda: server.started or task.done())
-        if task.done():
-            await task
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await asyncio.wait_for(task, 20)
-        listener.close()
 
 
 @asynccontextmanager

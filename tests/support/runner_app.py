@@ -1,6 +1,7 @@
 """A runner process whose model and tools do what the prompt says, and note in a file what they did.
 
-The prompt is a JSON object: `tool` (or none), `rounds` of it, `calls` at once, `model_s`, `tool_s` to take.
+The prompt is a JSON object: `tool` (or none), `rounds` of it, `calls` at once, `model_s`, `tool_s` to take,
+`arguments` of the calls in place of the time, `answers` (the last is repeated).
 The file is named by TEST_NOTES; a line is `model <run's words>` or `act <tool> <idempotency key>`.
 """
 
@@ -30,13 +31,15 @@ class ObedientModel:
         words = next(str(m["content"]) for m in request.messages if m["role"] == "user")
         plan = json.loads(words)
         live.started(request.model)
-        note(f"model {plan.get('name', '')}")
+        note(f"model {plan.get('name', '')} {request.model}")
         await asyncio.sleep(plan.get("model_s", 0))
         rounds = sum(message["role"] == "assistant" for message in request.messages)
         usage = Usage(input=10 * len(request.messages), output=5)
         if rounds >= plan.get("rounds", 0):
-            return ModelReply(request.model, content="Done.", usage=usage, finish_reason="stop")
-        arguments = json.dumps({"seconds": plan.get("tool_s", 0)})
+            answers = plan.get("answers", ["Done."])
+            answer = answers[min(rounds - plan.get("rounds", 0), len(answers) - 1)]
+            return ModelReply(request.model, content=answer, usage=usage, finish_reason="stop")
+        arguments = json.dumps(plan.get("arguments", {"seconds": plan.get("tool_s", 0)}))
         calls = tuple(
             RequestedToolCall(call_id=f"r{rounds:03d}c{n:04d}", tool=plan["tool"], arguments=arguments)
             for n in range(plan.get("calls", 1))

@@ -27,6 +27,11 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
         "schema": {"type": "string", "format": "uri-reference"},
         "example": f"/api/runs/{ANSWERS['accepted'].value['run_id']}",
     },
+    "ETag": {
+        "description": "The number of the version, for If-Match.",
+        "schema": {"type": "string", "pattern": '^"[1-9][0-9]*"$'},
+        "example": '"1"',
+    },
     REPLAYED_HEADER: {
         "description": "There only when the run is that of an earlier request with the same Idempotency-Key.",
         "schema": {"type": "string", "enum": ["true"]},

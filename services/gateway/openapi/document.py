@@ -8,16 +8,39 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from services.gateway.agents.definition import AgentDefinition, AgentInput
 from services.gateway.examples import ANSWERS
 from services.gateway.openapi.describe import SCHEMA_REF
 from services.gateway.openapi.problem_examples import PROBLEMS
 from services.gateway.problems import ProblemDocument
-from services.gateway.requests import CancelInput, ChatInput, PromptInput, RunInput
+from services.gateway.requests import (
+    CancelInput,
+    ChatInput,
+    NoteInput,
+    PromptInput,
+    RunInput,
+    ScheduleChange,
+    ScheduleInput,
+)
+from services.gateway.tools.models import HttpToolInput, McpServerChange, McpServerInput, ToolChange
+from services.gateway.waiting.inputs import ApprovalInput, OutcomeInput, WhyInput
+from services.gateway.webhooks.models import WebhookChange, WebhookInput
 
 MODE: Final[Literal["validation"]] = "validation"
-MODELS: Final[tuple[type[BaseModel], ...]] = (RunInput, ChatInput, PromptInput, CancelInput, ProblemDocument)
+MODELS: Final[tuple[type[BaseModel], ...]] = (
+    *(RunInput, ChatInput, PromptInput, CancelInput, NoteInput),
+    *(ApprovalInput, OutcomeInput, WhyInput),
+    *(AgentInput, AgentDefinition),
+    *(HttpToolInput, ToolChange, McpServerInput, McpServerChange),
+    *(WebhookInput, WebhookChange, ScheduleInput, ScheduleChange),
+    ProblemDocument,
+)
 TAGS: Final = [
     {"name": "runs", "description": "Start runs, follow them step by step, look at them, end them."},
+    {
+        "name": "steering",
+        "description": "What waits for a person, and what a person says to it; retries; trees of runs.",
+    },
     {
         "name": "chat",
         "description": "One message in, one answer out; each is a run. Over a WebSocket, `/api/ws/chat`, "
@@ -25,8 +48,24 @@ TAGS: Final = [
     },
     {
         "name": "catalog",
-        "description": "What a run may name: tools and models, as the runners announce them.",
+        "description": "The models that a run may name, as the runners announce them.",
     },
+    {
+        "name": "tools",
+        "description": "What agents can do: tools of the runners, of MCP servers, and HTTP requests.",
+    },
+    {
+        "name": "agents",
+        "description": "What a run may be told to be, in numbered versions that never change.",
+    },
+    {"name": "batches", "description": "Many runs in one request, and how far they are."},
+    {"name": "sessions", "description": "The runs of one session_id, and what agents remember there."},
+    {"name": "groups", "description": "The runs of one label: what they add up to, and stopping them all."},
+    {
+        "name": "webhooks",
+        "description": "Whom to tell when a run ends or waits: signed, repeated until heard, with a log.",
+    },
+    {"name": "schedules", "description": "Runs that start by the clock, by cron line and time zone."},
     {"name": "access", "description": "Short-lived access for web pages."},
     {"name": "simple", "description": "The same runs in the shortest form."},
 ]

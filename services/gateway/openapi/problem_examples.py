@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from services.gateway.examples import BODY_SHA256, RUN_ID
+from services.gateway.agents import examples as agents
+from services.gateway.examples import BATCH_ID, BODY_SHA256, RUN_ID, SCHEDULE_ID
 from services.gateway.problems import (
     FORBIDDEN,
     INVALID,
@@ -14,6 +15,7 @@ from services.gateway.problems import (
     RUN_FINISHED,
     RUN_UNFINISHED,
     TOO_LARGE,
+    TOO_MANY_RUNS,
     UNSUPPORTED_MEDIA_TYPE,
     FieldError,
     Problem,
@@ -22,6 +24,10 @@ from services.gateway.problems import (
     unauthorized,
     unavailable,
 )
+from services.gateway.tools import examples as tools
+from services.gateway.waiting import examples as waiting
+from services.gateway.webhooks import examples as webhooks
+from services.gateway.webhooks.hooks import no_such_delivery, no_such_webhook
 
 _MISTYPED: Final = (
     FieldError(field="prompt", message="this field is required"),
@@ -38,11 +44,22 @@ PROBLEMS: Final[dict[str, Problem]] = {
         NOT_FOUND,
         f"the run has no body {BODY_SHA256!r}; a body's name is the $body of a reference in a step",
     ),
+    "no-such-webhook": no_such_webhook(webhooks.WEBHOOK_ID),
+    "no-such-delivery": no_such_delivery(webhooks.DELIVERY_ID),
+    "no-such-schedule": Problem(
+        NOT_FOUND, f"there is no schedule {SCHEDULE_ID!r}; GET /api/schedules lists them"
+    ),
+    "no-such-artifact": Problem(
+        NOT_FOUND, "the run has no file 'speech.mp3'; its files are the artifacts of its tool results"
+    ),
     "slow-body": Problem(REQUEST_TIMEOUT, "the body did not arrive within 30 s"),
     "key-reused": Problem(
         KEY_REUSED,
         "this Idempotency-Key was used for another request; use a new key for a new request",
         run_id=RUN_ID,
+    ),
+    "key-reused-elsewhere": Problem(
+        KEY_REUSED, "this Idempotency-Key was used for another request; use a new key for a new request"
     ),
     "run-active": Problem(RUN_ACTIVE, f"the run is running; cancel it first: POST /api/runs/{RUN_ID}/cancel"),
     "run-finished": Problem(RUN_FINISHED, "the run is completed; there is nothing to cancel"),
@@ -51,6 +68,29 @@ PROBLEMS: Final[dict[str, Problem]] = {
         UNSUPPORTED_MEDIA_TYPE,
         "the content type is 'application/x-www-form-urlencoded'; send application/json",
     ),
+    **agents.PROBLEMS,
+    **waiting.PROBLEMS,
+    **tools.PROBLEMS,
+    "no-such-group": Problem(
+        NOT_FOUND, "no run has the label 'weekly'; GET /api/groups lists the labels there are"
+    ),
+    "no-such-batch": Problem(NOT_FOUND, f"there is no batch {BATCH_ID!r}; GET /api/batches lists them"),
+    "batch-key-reused": Problem(
+        KEY_REUSED, "this Idempotency-Key was used for another batch; use a new key for a new batch"
+    ),
+    "empty-batch": invalid("body", "there is no run in it; send one JSON object a line"),
+    "too-many-runs": Problem(
+        TOO_MANY_RUNS,
+        "100,000 runs of this project wait for their turn, the most there may be; come back later",
+        headers={"Retry-After": "30"},
+    ),
+    "no-such-session": Problem(
+        NOT_FOUND, "no run has the session_id 'session-8'; GET /api/sessions lists the sessions"
+    ),
+    "no-such-note": Problem(
+        NOT_FOUND, "the session has no note 'tone'; GET /api/sessions/{session_id}/memory lists those it has"
+    ),
+    "long-note": invalid("text", "String should have at most 16384 characters"),
     "unknown-parameter": invalid("verbose", "unknown query parameter; there is none here"),
     "large-limit": invalid("limit", "Input should be less than or equal to 200"),
     "bad-cursor": invalid("cursor", "give the next_cursor of an earlier answer, unchanged, or leave it out"),
@@ -62,6 +102,11 @@ PROBLEMS: Final[dict[str, Problem]] = {
         "Idempotency-Key", "give 1 to 255 printable ASCII characters without spaces"
     ),
     "blank-message": invalid("message", "must hold more than white space"),
+    "private-url": invalid(
+        "url", "'127.0.0.1' is not a public server; give a URL that the internet can reach"
+    ),
+    "webhook-off": invalid("active", "the webhook is switched off; switch it on first"),
+    "cron-never-fires": invalid("cron", "never fires: no month that it names has such a day"),
     "mistyped-field": Problem(
         INVALID, "; ".join(f"{error.field}: {error.message}" for error in _MISTYPED), errors=_MISTYPED
     ),

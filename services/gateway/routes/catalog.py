@@ -1,4 +1,4 @@
-"""What a run may name: tools and models."""
+"""The models that a run may name."""
 
 from typing import Final
 
@@ -12,15 +12,10 @@ from services.gateway.openapi.describe import gives, operation_id, refuses
 from services.gateway.parts import parts_of
 from services.gateway.routes.parameters import OnlyKnown
 from services.gateway.views import View
-from shared.catalog import Tool
 
 router: Final = APIRouter(
     tags=["catalog"], dependencies=[OnlyKnown], generate_unique_id_function=operation_id
 )
-
-
-class ToolList(View):
-    items: tuple[Tool, ...]
 
 
 class ModelList(View):
@@ -29,17 +24,6 @@ class ModelList(View):
     provider: str | None
     default: str
     items: tuple[str, ...]
-
-
-@router.get(
-    "/api/tools",
-    summary="List tools",
-    response_model=ToolList,
-    responses={**refuses("no-runner"), **gives("tools")},
-)
-async def list_tools(request: Request, caller: Caller) -> Response:
-    """The tools that the runners announce; 503 while no runner has."""
-    return json_answer(ToolList(items=await parts_of(request).catalog.tools()))
 
 
 @router.get(

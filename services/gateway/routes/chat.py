@@ -29,6 +29,7 @@ REFUSALS: Final = (
     "key-reused",
     "bad-idempotency-key",
     "run-failed",
+    "too-many-runs",
     "not-confirmed",
     "no-runner",
     "run-unfinished",

@@ -6,6 +6,7 @@ from fastapi import Depends, Header, Path, Query
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import HTTPConnection
 
+from services.gateway.cursor import encode_cursor
 from services.gateway.examples import BODY_SHA256, RUN_ID
 from services.gateway.idempotency import HEADER
 from services.gateway.key_ring import Principal
@@ -48,6 +49,15 @@ LastEventId = Annotated[
         examples=["6"],
     ),
 ]
+Limit = Annotated[int, Query(ge=1, le=200, description="Most items of the page.", examples=[20])]
+Cursor = Annotated[
+    str | None,
+    Query(
+        max_length=100,
+        description="The next_cursor of the page before; none for the first.",
+        examples=[encode_cursor(RUN_ID)],
+    ),
+]
 IdempotencyKey = Annotated[
     str | None,
     Header(
@@ -67,6 +77,11 @@ def run_key(principal: Principal, run_id: str) -> RunKey:
         return RunKey(principal.project, _run_id.validate_python(run_id))
     except ValidationError:
         raise no_such_run(run_id) from None
+
+
+def who(principal: Principal) -> str:
+    """The caller in the words that logs of runs and versions keep."""
+    return f"key {principal.key_name} ({principal.key_id})"
 
 
 async def only_known_parameters(request: HTTPConnection) -> None:

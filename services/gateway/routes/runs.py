@@ -12,7 +12,6 @@ from services.gateway.answers import JSON, json_answer, replay_headers
 from services.gateway.auth import Caller
 from services.gateway.cursor import decode_cursor, encode_cursor
 from services.gateway.idempotency import REPLAYED_HEADER
-from services.gateway.key_ring import Principal
 from services.gateway.limits import read_model
 from services.gateway.openapi.describe import gives, operation_id, refuses, takes
 from services.gateway.parts import parts_of
@@ -26,6 +25,7 @@ from services.gateway.routes.parameters import (
     RunIdPath,
     Wait,
     run_key,
+    who,
 )
 from services.gateway.starter import Order
 from services.gateway.step_pages import page_of, with_steps
@@ -76,6 +76,7 @@ class RunQuery(BaseModel):
             "hot-parameter",
             "unknown-tool",
             "bad-idempotency-key",
+            "too-many-runs",
             "not-confirmed",
             "no-runner",
             body=True,
@@ -206,7 +207,7 @@ async def cancel_run(request: Request, caller: Caller, run_id: RunIdPath) -> Res
     """Asks the runner to stop; the run ends as `cancelled` within moments. To ask twice changes nothing."""
     key = run_key(caller, run_id)
     why = (await read_model(request, CancelInput, optional=True)).why
-    status = await parts_of(request).lifecycle.cancel(key, _who(caller), why)
+    status = await parts_of(request).lifecycle.cancel(key, who(caller), why)
     return json_answer(Accepted(run_id=run_id, status=status), 202)
 
 
@@ -221,13 +222,9 @@ async def cancel_run(request: Request, caller: Caller, run_id: RunIdPath) -> Res
 )
 async def delete_run(request: Request, caller: Caller, run_id: RunIdPath) -> Response:
     """Erases a finished run's content from database and broker; what it cost stays counted."""
-    is_erased = await parts_of(request).erasure.delete(run_key(caller, run_id), _who(caller))
+    is_erased = await parts_of(request).erasure.delete(run_key(caller, run_id), who(caller))
     return Response(status_code=204 if is_erased else 202)
 
 
 def _headers(run_id: str, is_replay: bool) -> dict[str, str]:
     return {"Location": f"/api/runs/{run_id}", **replay_headers(is_replay)}
-
-
-def _who(caller: Principal) -> str:
-    return f"key {caller.key_name} ({caller.key_id})"

@@ -12,7 +12,7 @@ from services.gateway.auth import Caller
 from services.gateway.cursor import decode_cursor, encode_cursor
 from services.gateway.examples import APPROVAL_INPUT, OUTCOME_INPUT, WHY_INPUT
 from services.gateway.limits import read_model
-from services.gateway.openapi.describe import gives, refuses, takes
+from services.gateway.openapi.describe import gives, operation_id, refuses, takes
 from services.gateway.parts import parts_of
 from services.gateway.problems import no_such_run
 from services.gateway.routes.parameters import Cursor, Limit, OnlyKnown, RunIdPath, run_key, who
@@ -23,7 +23,12 @@ from services.gateway.waiting.views import Tree, WaitingList
 from shared.steps import RunStatus
 from shared.subjects import RunKey
 
-router: Final = APIRouter(prefix="/api", tags=["steering"], dependencies=[OnlyKnown])
+router: Final = APIRouter(
+    prefix="/api",
+    tags=["steering"],
+    dependencies=[OnlyKnown],
+    generate_unique_id_function=operation_id,
+)
 OF_APPROVALS: Final = ("no-such-call", "call-decided", "other-arguments", "bad-arguments")
 CallId = Annotated[
     str, Path(max_length=64, description="The call, as the waiting run shows it.", examples=["D681PevKs"])

@@ -38,7 +38,8 @@ UNWOKEN: Final = """
     SELECT project, run_id, (SELECT max(seq) FROM steps WHERE steps.run_id = runs.run_id) AS seq FROM runs
     WHERE waiting_reason IS NOT NULL AND deleted_at IS NULL AND EXISTS (
         SELECT FROM steps WHERE steps.run_id = runs.run_id AND steps.seq > runs.status_seq
-          AND kind IN ('approval-resolved', 'outcome-resolved', 'cancel-requested') AND at < now() - $2::interval
+          AND kind IN ('approval-resolved', 'outcome-resolved', 'cancel-requested')
+          AND at < now() - $2::interval
     ) LIMIT $1
 """
 TREE: Final = """

@@ -116,8 +116,8 @@ def _faults(tool_class: type[BaseTool[Any]]) -> Iterator[str]:
         yield "`name` must be 1 to 64 letters, digits, - or _"
     if not isinstance(getattr(tool_class, "effect", None), Effect):
         yield "`effect` must be Effect.PURE, Effect.IDEMPOTENT or Effect.IRREVERSIBLE"
-    if tool_class.timeout_s <= 0 or tool_class.output_limit <= 0:
-        yield "`timeout_s` and `output_limit` must be positive"
+    if min(tool_class.timeout_s, tool_class.output_limit, tool_class.concurrency) <= 0:
+        yield "`timeout_s`, `output_limit` and `concurrency` must be positive"
     parameters = getattr(tool_class, "Parameters", None)
     if not (inspect.isclass(parameters) and issubclass(parameters, BaseModel)):
         yield "`Parameters` must be a pydantic model"

@@ -1,20 +1,17 @@
 """Fetches one public page by GET. What may be reached is decided in `web`, for every redirect anew."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Self
 
-import httpcore
 import httpx
 from pydantic import Field, JsonValue
 
 from services.runner.tools.base import KIB, BaseTool, ToolContext, ToolError, ToolParameters
 from services.runner.tools.calling.output import fitting
 from services.runner.tools.settings import ToolSettings
-from services.runner.tools.web.addresses import Server
 from services.runner.tools.web.body import ACCEPT_ENCODING, Body, read_body
-from services.runner.tools.web.connection import GuardedBackend, GuardedTransport
+from services.runner.tools.web.client import GuardedClient
+from services.runner.tools.web.connection import GuardedBackend
 from services.runner.tools.web.page import read_page
 from services.runner.tools.web.text import HTML_TYPES, decode, is_text, media_type
 from shared.steps import Effect
@@ -46,56 +43,23 @@ class HttpFetch(BaseTool[HttpFetchParameters]):
     Parameters = HttpFetchParameters
 
     def __init__(self, settings: ToolSettings, backend: GuardedBackend | None = None) -> None:
-        self._allow: frozenset[Server] = settings.http_fetch_allow
         self._max_bytes = settings.http_fetch_max_bytes
-        self._timeout_s = settings.http_fetch_timeout_s
-        self._tls = httpx.create_ssl_context(trust_env=False)
-        self._backend = backend or GuardedBackend(self._allow)
+        self._client = GuardedClient(
+            HEADERS, settings.http_fetch_timeout_s, settings.http_fetch_allow, backend
+        )
 
     @classmethod
     def from_settings(cls, settings: ToolSettings) -> Self:
         return cls(settings)
 
     async def execute(self, arguments: HttpFetchParameters, context: ToolContext) -> JsonValue:
-        try:
-            async with asyncio.timeout(self._timeout_s) as bound:
-                return await self._fetch(arguments)
-        except TimeoutError:
-            if not bound.expired():
-                raise
-            raise ToolError(
-                f"The server did not finish within {self._timeout_s:g} seconds; try later."
-            ) from None
-        except (httpcore.TimeoutException, httpcore.NetworkError) as error:
-            raise ToolError(
-                f"The server cannot be reached ({_kind(error)}); check the URL or try later."
-            ) from None
-        except (httpcore.ProtocolError, httpx.RemoteProtocolError) as error:
-            raise ToolError(
-                f"The server broke the rules of HTTP ({_kind(error)}); try another URL."
-            ) from None
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpcore.UnsupportedProtocol, UnicodeError):
-            raise ToolError(
-                "This is not a valid URL; write it in full, such as https://example.com/page."
-            ) from None
-
-    async def _fetch(self, arguments: HttpFetchParameters) -> JsonValue:
         limit = min(arguments.max_bytes or self._max_bytes, self._max_bytes)
-        async with self._client() as client:
+        async with self._client.session() as client:
             response = await _follow(client, arguments.url)
             try:
                 return await _report(response, limit)
             finally:
                 await response.aclose()
-
-    @asynccontextmanager
-    async def _client(self) -> AsyncIterator[httpx.AsyncClient]:
-        transport = GuardedTransport(self._backend, self._allow, self._tls)
-        timeout = httpx.Timeout(connect=5.0, read=self._timeout_s, write=5.0, pool=5.0)
-        async with httpx.AsyncClient(
-            transport=transport, headers=HEADERS, timeout=timeout, trust_env=False, follow_redirects=False
-        ) as client:
-            yield client
 
 
 async def _follow(client: httpx.AsyncClient, url: str) -> httpx.Response:
@@ -137,7 +101,3 @@ def _readable(body: Body, content_type: str) -> dict[str, JsonValue]:
     cut = not body.complete or len(shown) < len(text)
     named: dict[str, JsonValue] = {"title": title[:300]} if title else {}
     return named | {"bytes": len(body.data), "truncated": cut, "text": shown}
-
-
-def _kind(error: Exception) -> str:
-    return type(error).__name__

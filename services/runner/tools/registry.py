@@ -1,9 +1,11 @@
 """The tools by name: what they are, what a call would do, and the call itself with an outcome always."""
 
+import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
 from pydantic import BaseModel, JsonValue
 
@@ -14,7 +16,10 @@ from services.runner.tools.calling.execution import crashed, execute
 from services.runner.tools.calling.metrics import TOOL_ERRORS, TOOL_SECONDS
 from services.runner.tools.calling.output import Output, bounded
 from services.runner.tools.settings import ToolSettings
-from shared.steps import Effect
+from shared.service import Runtime
+from shared.steps import Artifact, Effect
+
+PLACE_WAIT_S: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -25,20 +30,33 @@ class ToolOutcome:
     result: JsonValue
     latency_ms: int
     units: dict[str, float]
+    artifacts: tuple[Artifact, ...] = ()
 
 
 class UnknownToolError(ToolError):
     reason: ClassVar[str] = "unknown"
 
 
+class BusyError(ToolError):
+    """As many calls of the tool as may be are under way."""
+
+    reason: ClassVar[str] = "busy"
+
+
 class ToolRegistry:
     def __init__(self, tools: Mapping[str, BaseTool[Any]]) -> None:
         self._tools = dict(tools)
+        self._places = {name: asyncio.Semaphore(tool.concurrency) for name, tool in tools.items()}
 
     @classmethod
     def discover(cls, settings: ToolSettings) -> Self:
         """Every tool that is installed. Raises ToolDiscoveryError that names the one that is broken."""
         return cls(discovery.discover(settings))
+
+    def connect(self, runtime: Runtime) -> None:
+        """Give the tools the broker; before this, those that need it cannot be called."""
+        for tool in self._tools.values():
+            tool.connect(runtime)
 
     def get(self, name: str) -> BaseTool[Any] | None:
         return self._tools.get(name)
@@ -71,11 +89,30 @@ class ToolRegistry:
 
     async def _run(self, name: str, arguments: object, context: ToolContext) -> Output:
         tool, parsed = self._parse(name, arguments)
-        result = await execute(tool, parsed, context)
+        async with self._place(name):
+            result = await execute(tool, parsed, context)
         try:
             return bounded(result, tool.output_limit)
         except (TypeError, ValueError, RecursionError) as error:
             raise crashed(name, error, context) from error
+
+    @asynccontextmanager
+    async def _place(self, name: str) -> AsyncIterator[None]:
+        """One of the places for calls of the tool, in the order of arrival."""
+        places = self._places[name]
+        try:
+            # Not wait_for: it swallows a cancel that comes in the same moment as the place.
+            async with asyncio.timeout(PLACE_WAIT_S):
+                await places.acquire()
+        except TimeoutError:
+            raise BusyError(
+                f"{name} is busy: none of its {self._tools[name].concurrency} places became free within "
+                f"{PLACE_WAIT_S:g} seconds; try again later or go on without it."
+            ) from None
+        try:
+            yield
+        finally:
+            places.release()
 
     def _parse(self, name: str, arguments: object) -> tuple[BaseTool[Any], BaseModel]:
         tool = self._tools.get(name)
@@ -94,15 +131,16 @@ class ToolRegistry:
 def _outcome(status: Literal["ok", "error"], label: str, output: Output, started: float) -> ToolOutcome:
     seconds = time.perf_counter() - started
     TOOL_SECONDS.labels(label, status).observe(seconds)
-    units = {"requests": 1.0, "characters": float(output.characters)}
-    return ToolOutcome(status, output.value, round(seconds * 1000), units)
+    units = {"requests": 1.0, "characters": float(output.characters), **output.units}
+    return ToolOutcome(status, output.value, round(seconds * 1000), units, output.artifacts)
 
 
 def _describe(tool: BaseTool[Any]) -> dict[str, JsonValue]:
+    missing = tool.missing()
     return {
         "name": tool.name,
         "display_name": tool.display_name,
-        "description": tool.description,
+        "description": f"{tool.description} Cannot be used here: {missing}." if missing else tool.description,
         "icon": tool.icon,
         "effect": tool.effect.value,
         "needs_approval": tool.needs_approval,

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field, HttpUrl, SecretStr, TypeAdapter, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from services.runner.tools.web.addresses import Server, parse_server
+from shared.addresses import Server, parse_server
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -45,9 +45,40 @@ class ToolSettings(BaseSettings):
     )
     hf_endpoint: str = Field(default="https://huggingface.co", description="The Hub, or a mirror of it.")
 
+    python_timeout_s: float = Field(
+        default=5.0, gt=0, le=30, description="Longest time for a program, in seconds."
+    )
+    python_max_memory_bytes: int = Field(
+        default=64 * MIB, ge=1 * MIB, le=1024 * MIB, description="Most memory of a program."
+    )
+
+    web_search_url: str | None = Field(
+        default=None, description="A SearXNG server, or one that answers as it does; it need not be public."
+    )
+    web_search_ddgs: bool = Field(
+        default=True, description="Without a server: ask public search engines, through the library ddgs."
+    )
+
+    elevenlabs_api_key: SecretStr | None = Field(default=None, description="Key of ElevenLabs.")
+    elevenlabs_base_url: str = Field(
+        default="https://api.elevenlabs.io", description="ElevenLabs, or a server that answers as it does."
+    )
+    elevenlabs_voice_id: str = Field(
+        default="JBFqnCBsd6RMkjVDRZzb", pattern=r"^[A-Za-z0-9]{1,64}$", description="The voice."
+    )
+    elevenlabs_model_id: str = Field(default="eleven_multilingual_v2", description="The speech model.")
+
+    wandb_api_key: SecretStr | None = Field(default=None, description="Key of Weights & Biases.")
+    wandb_base_url: str = Field(default="https://api.wandb.ai", description="W&B, or a server of your own.")
+    wandb_entity: str | None = Field(default=None, description="User or team; the key's own when not set.")
+    wandb_project: str = Field(
+        default="agentops-studio", pattern=r"^[\w.-]{1,128}$", description="The project of W&B to log to."
+    )
+
     def secrets(self) -> tuple[str, ...]:
         """The values that must be redacted wherever they turn up."""
-        return (self.hf_token.get_secret_value(),) if self.hf_token else ()
+        values = [getattr(self, name) for name in type(self).model_fields]
+        return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
 
     @field_validator("http_fetch_allow", mode="before")
     @classmethod
@@ -57,8 +88,10 @@ class ToolSettings(BaseSettings):
             return frozenset(parse_server(part) for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("hf_endpoint")
+    @field_validator("hf_endpoint", "web_search_url", "elevenlabs_base_url", "wandb_base_url")
     @classmethod
-    def _plain_url(cls, value: str) -> str:
+    def _plain_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         TypeAdapter(HttpUrl).validate_python(value)
         return value.rstrip("/")

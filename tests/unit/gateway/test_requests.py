@@ -25,7 +25,7 @@ def field_of(**fields: Any) -> tuple[str, str]:
 
 def test_a_prompt_alone_is_a_whole_request() -> None:
     given = RunInput.model_validate_json(b'{"prompt": "hi"}')
-    assert (given.agent, given.max_rounds, given.tools) == ("assistant", 5, None)
+    assert (given.agent, given.max_rounds, given.tools) == ("assistant", None, None)
 
 
 @pytest.mark.parametrize("prompt", ["", " \n\t"])

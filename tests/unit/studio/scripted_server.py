@@ -69,6 +69,9 @@ class ScriptedServer:
             def do_POST(self) -> None:
                 script.serve(self)
 
+            def do_PUT(self) -> None:
+                script.serve(self)
+
             def do_DELETE(self) -> None:
                 script.serve(self)
 
@@ -85,7 +88,7 @@ class ScriptedServer:
 
     def serve(self, handler: BaseHTTPRequestHandler) -> None:
         size = int(handler.headers.get("Content-Length") or 0)
-        body = json.loads(handler.rfile.read(size)) if size else None
+        body = _parsed(handler.rfile.read(size), handler.headers["Content-Type"]) if size else None
         self.asked.append(Asked(handler.command, handler.path, dict(handler.headers.items()), body))
         reply = self.replies.pop(0) if self.replies else problem(404, "not-found", "the script is over")
         handler.send_response(reply.status)
@@ -112,3 +115,9 @@ class ScriptedServer:
         self._server.shutdown()
         self._thread.join(5)
         self._server.server_close()
+
+
+def _parsed(body: bytes, media_type: str) -> Any:
+    if media_type == "application/x-ndjson":
+        return [json.loads(line) for line in body.splitlines()]
+    return json.loads(body)

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import inspect
+import pkgutil
 from fnmatch import fnmatchcase
 
 import pytest
@@ -24,11 +25,11 @@ def _required(settings: type[BaseSettings]) -> set[str]:
 
 
 def _settings_of(service: Service) -> list[type[BaseSettings]]:
-    modules = [f"services.{service.name}.settings", f"services.{service.name}.tools.settings"]
+    package = importlib.import_module(f"services.{service.name}")
     found: list[type[BaseSettings]] = []
-    for name in modules:
-        if name == modules[0] or importlib.util.find_spec(f"services.{service.name}.tools"):
-            members = vars(importlib.import_module(name)).values()
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if module.name.endswith(".settings"):
+            members = vars(importlib.import_module(module.name)).values()
             found += [each for each in members if inspect.isclass(each) and issubclass(each, BaseSettings)]
     return [each for each in found if each is not BaseSettings]
 

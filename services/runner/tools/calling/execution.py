@@ -24,16 +24,23 @@ class ToolCrashError(ToolError):
     reason: ClassVar[str] = "crash"
 
 
+class MissingError(ToolError):
+    """What the tool needs has not been set up here."""
+
+    reason: ClassVar[str] = "missing"
+
+
 async def execute(tool: BaseTool[Any], arguments: BaseModel, context: ToolContext) -> object:
     """The tool's result; raises ToolError, or CancelledError when the caller itself is cancelled."""
     task = asyncio.create_task(_contained(tool, arguments, context), name=f"tool {tool.name}")
     try:
-        done, _ = await asyncio.wait({task}, timeout=tool.timeout_s)
+        timeout_s = context.timeout_s or tool.timeout_s
+        done, _ = await asyncio.wait({task}, timeout=timeout_s)
     finally:
         await _stop(task, tool, context)
     if not done:
         raise ToolTimeoutError(
-            f"{tool.name} did not finish within {tool.timeout_s:g} seconds and was stopped; ask it for less."
+            f"{tool.name} did not finish within {timeout_s:g} seconds and was stopped; ask it for less."
         )
     if task.cancelled():
         raise crashed(tool.name, asyncio.CancelledError(), context)
@@ -57,6 +64,8 @@ def crashed(tool: str, error: BaseException, context: ToolContext | None = None)
 
 
 async def _contained(tool: BaseTool[Any], arguments: BaseModel, context: ToolContext) -> object:
+    if (missing := tool.missing()) is not None:
+        raise MissingError(f"{tool.name} cannot be used here: {missing}. Go on without it, and say so.")
     try:
         return await tool.execute(arguments, context)
     except SystemExit as error:

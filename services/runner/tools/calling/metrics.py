@@ -10,6 +10,6 @@ TOOL_SECONDS = Histogram(
 )
 TOOL_ERRORS = Counter(
     "studio_tool_errors_total",
-    "Tool calls that ended in an error: unknown tool, arguments, tool, timeout or crash.",
+    "Tool calls that ended in an error: unknown tool, arguments, missing, busy, tool, timeout or crash.",
     ["tool", "reason"],
 )

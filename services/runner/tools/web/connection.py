@@ -14,7 +14,7 @@ import structlog
 from httpcore import SOCKET_OPTION
 
 from services.runner.tools.base import ToolError
-from services.runner.tools.web.addresses import Resolver, Server, is_public, resolve
+from shared.addresses import Resolver, Server, is_public, resolve
 
 PORTS = {"http": 80, "https": 443}
 MAX_ADDRESSES_TRIED = 3

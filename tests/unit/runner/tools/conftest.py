@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -15,11 +16,12 @@ Answer = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass
 class LocalServer:
-    """A real HTTP server on the loopback; `heads` are the requests it got, as text."""
+    """A real HTTP server on the loopback; `heads` and `bodies` are the requests it got."""
 
     answer: Answer
     port: int = 0
     heads: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
     closed_by_client: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -30,6 +32,8 @@ class LocalServer:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             self.heads.append(head)
+            length = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
+            self.bodies.append(await reader.readexactly(int(length[1])) if length else b"")
             await self.answer(head, writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             self.closed_by_client.set()

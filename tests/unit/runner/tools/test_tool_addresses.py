@@ -3,7 +3,7 @@
 import pytest
 
 from services.runner.tools.settings import ToolSettings
-from services.runner.tools.web.addresses import Server, is_public, parse_server
+from shared.addresses import Server, is_public, parse_server
 
 PRIVATE = [
     "127.0.0.1",

@@ -16,8 +16,8 @@ from services.runner.tools.base import ToolContext
 from services.runner.tools.http_fetch import HttpFetch
 from services.runner.tools.registry import ToolOutcome, ToolRegistry
 from services.runner.tools.settings import ToolSettings
-from services.runner.tools.web.addresses import Server
 from services.runner.tools.web.connection import GuardedBackend
+from shared.addresses import Server
 from tests.unit.runner.tools.conftest import Answer, LocalServer, ServerStarter
 
 CONTEXT = ToolContext("default", "run", None, "call", "key")

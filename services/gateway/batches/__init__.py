@@ -1,0 +1,1 @@
+"""Batches of runs: taking them in, looking at them, cancelling them."""

@@ -1,0 +1,1 @@
+"""Groups: the runs of a project that carry the same label."""

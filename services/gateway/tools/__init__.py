@@ -1,0 +1,1 @@
+"""What a project says of its tools: switches, HTTP tools, MCP servers."""

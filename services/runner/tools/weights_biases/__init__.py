@@ -1,0 +1,1 @@
+"""Weights & Biases through its official client."""
