@@ -9,19 +9,23 @@ from pydantic import JsonValue
 from rich.text import Text
 
 from shared.steps import (
+    AgentChanged,
     AgentResponse,
     AgentThought,
+    AnswerRejected,
     ApprovalRequested,
     ApprovalResolved,
     BodyRef,
     CancelRequested,
     MemorySnapshot,
     ModelCall,
+    OutcomeResolved,
     RequestedToolCall,
     RunClaimed,
     RunDeleted,
     RunFinished,
     RunRequested,
+    RunRetried,
     RunStatus,
     RunWaiting,
     Step,
@@ -47,6 +51,7 @@ KIND_STYLES: Final[dict[str, str]] = {
     "agent-response": "bold",
     "cancel-requested": "yellow",
     "run-waiting": "yellow",
+    "approval-requested": "yellow",
 }
 LONG: Final = 400
 SHORT: Final = 100
@@ -127,9 +132,15 @@ def _other_words(step: Step) -> Words:
         case RunWaiting():
             return Words(f"for {step.reason}")
         case ApprovalRequested():
-            return Words(step.tool)
-        case ApprovalResolved():
+            return Words(f"{step.tool} {one_line(words(step.arguments), LONG)}", (step.effect.value,))
+        case ApprovalResolved() | OutcomeResolved():
             return Words(f"{step.decision} by {step.who}", (one_line(words(step.note)),))
+        case AgentChanged():
+            return Words(f"to {step.agent.name} v{step.agent.version}")
+        case AnswerRejected():
+            return Words(one_line(step.problem, LONG), _model_facts(step.model_call), "yellow")
+        case RunRetried():
+            return Words(f"by {step.who}" + (f": {one_line(words(step.why))}" if step.why else ""))
         case RunDeleted():
             return Words(f"by {step.who}")
     # A kind of step that this version does not know: its fields as they came.

@@ -179,7 +179,7 @@ def test_line_that_is_cut_again_and_again_loses_nothing(stack: Stack) -> None:
     with CutLine(stack.gateway_url, after_bytes=4000) as line:
         policy = RetryPolicy(tries=4, shortest_s=0.01)
         with Studio(line.url, stack.api_key, retry=policy) as client:
-            run_id = client.create(f"[[simulate: slow 1s]] {QUESTION}").run_id
+            run_id = client.create(f"[[simulate: slow 1s]] {QUESTION}", tools=["calculator"]).run_id
             steps = steps_of(list(client.stream(run_id)))
         cuts = line.cuts
     with Studio(stack.gateway_url, stack.api_key) as client:

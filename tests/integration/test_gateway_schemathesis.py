@@ -1,11 +1,15 @@
 """The API against its own description: every documented request in many shapes, and what comes back."""
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
 from tests.support.fake_runner import running_fake_runner
 from tests.support.gateway import projecting, running_gateway
+from tests.support.migrations import ROOT
+
+HOOKS = {"SCHEMATHESIS_HOOKS": "tests.support.schemathesis_hooks", "PYTHONPATH": str(ROOT)}
 
 
 async def test_no_request_of_the_description_gets_an_answer_that_is_not_in_it(
@@ -34,6 +38,7 @@ async def test_no_request_of_the_description_gets_an_answer_that_is_not_in_it(
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd=tmp_path,
+            env={**os.environ, **HOOKS},
         )
         try:
             output, _ = await asyncio.wait_for(process.communicate(), 100)

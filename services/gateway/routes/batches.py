@@ -81,7 +81,8 @@ BatchName = Annotated[
         "requestBody": {
             "required": True,
             "content": {
-                NDJSON: {"schema": {"type": "string"}, "examples": references("batch-upload")},
+                # No type: every JSON value is text on the wire, and so is what is none.
+                NDJSON: {"schema": {}, "examples": references("batch-upload")},
                 "application/json": {"schema": RUNS_SCHEMA, "examples": references("batch-array")},
             },
         }
@@ -163,6 +164,8 @@ async def _elements(request: Request) -> AsyncIterator[bytes]:
         values = _objects.validate_json(await read_body(request))
     except ValidationError:
         raise invalid("body", "give a JSON array of objects, the fields of a run each") from None
+    if len(values) > MOST_LINES:
+        raise invalid("body", f"a batch has at most {MOST_LINES:,} runs; this has {len(values):,}")
     for value in values:
         yield as_written(value)
 

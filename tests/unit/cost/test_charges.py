@@ -2,9 +2,9 @@
 
 from services.cost.charges import BILLABLE, Charge, charges
 from services.cost.prices import NoQuote, PriceBook
-from shared.steps import AgentResponse, AgentThought, Usage
+from shared.steps import AgentResponse, AgentThought, AnswerRejected, Usage
 from tests.support.run_samples import deletion, whole_run
-from tests.support.steps import model_call, new_key, only
+from tests.support.steps import make, model_call, new_key, only
 
 BOOK = PriceBook()
 
@@ -13,10 +13,16 @@ def test_every_answer_of_the_model_is_charged_once_and_nothing_else() -> None:
     steps = whole_run(new_key("blue"), tools=2)
     found = charges([*reversed(steps), deletion(steps), *steps], BOOK)
     answers: list[AgentThought | AgentResponse] = [*only(steps, AgentThought), *only(steps, AgentResponse)]
-    assert {step.kind for step in answers} == BILLABLE
+    assert {step.kind for step in answers} == BILLABLE - {"answer-rejected"}
     assert [charge.seq for charge in found] == [step.seq for step in answers]
     assert [charge.usage for charge in found] == [step.model_call.usage for step in answers]
     assert {(charge.project, charge.item, charge.kind) for charge in found} == {("blue", "model", "model")}
+
+
+def test_an_answer_that_was_rejected_is_charged_too() -> None:
+    fields = {"content": "no JSON", "problem": "not JSON", "model_call": model_call()}
+    [charge] = charges([make(AnswerRejected, new_key(), 3, **fields)], BOOK)
+    assert (charge.seq, charge.usage) == (3, Usage(input=10, output=5))
 
 
 def test_the_model_that_answered_is_charged() -> None:

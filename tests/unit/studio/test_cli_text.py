@@ -61,7 +61,12 @@ def hostile_steps() -> Iterator[Step]:
         },
         "tool-result": {"call_id": "c", "tool": HOSTILE, "status": "error", "result": [HOSTILE]},
         "memory-snapshot": {"memory": {HOSTILE: HOSTILE}},
-        "approval-requested": {"call_id": "c", "tool": HOSTILE, "arguments_hash": "h"},
+        "approval-requested": {
+            "call_id": "c",
+            "tool": HOSTILE,
+            "arguments": {HOSTILE: HOSTILE},
+            "arguments_hash": "h",
+        },
         "approval-resolved": {
             "call_id": "c",
             "decision": "denied",
@@ -69,6 +74,10 @@ def hostile_steps() -> Iterator[Step]:
             "who": HOSTILE,
             "note": HOSTILE,
         },
+        "outcome-resolved": {"call_id": "c", "decision": "fail", "who": HOSTILE, "note": HOSTILE},
+        "agent-changed": {"agent": {"name": HOSTILE}, "call_id": "c"},
+        "answer-rejected": {"content": HOSTILE, "problem": HOSTILE, "model_call": CALL},
+        "run-retried": {"who": HOSTILE, "why": HOSTILE},
         "cancel-requested": {"who": HOSTILE, "why": HOSTILE},
         "run-waiting": {"reason": "approval"},
         "agent-response": {
