@@ -80,6 +80,8 @@ class Process:
             if cancel.is_set():
                 raise StartError(f"{self.name} was stopped while it started")
             if self.exit_code is not None:
+                if ready():  # for a set-up step the end is what was awaited, and it came just now
+                    return
                 raise StartError(last_words(how_it_ended(self.name, self.exit_code), self.tail()))
             if time.monotonic() > deadline:
                 late = f"{self.name} was not ready within {timeout:.0f} s"
