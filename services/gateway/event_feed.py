@@ -6,7 +6,7 @@ the log is read again. Not here: the bound on what waits to be sent (`event_buff
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from time import monotonic
 from typing import Final
@@ -18,6 +18,7 @@ from services.gateway.event_buffer import Event, EventBuffer
 from services.gateway.hub import Hub
 from services.gateway.metrics import OVERFLOWS
 from services.gateway.problems import NOT_FOUND, Problem
+from services.gateway.reads import StepText
 from services.gateway.runs import Found, Runs
 from services.gateway.views import RunView
 from shared.errors import Unavailable
@@ -112,7 +113,7 @@ class EventFeed:
             self._has_ended = view.status.is_final and self._next >= view.step_count
         if self._found.in_database:  # the broker may have it no more
             async for page in self._runs.step_pages(self._found, self._next - 1):
-                for frames in _joined(self._due([Event(step.text, step.seq) for step in page])):
+                for frames in _joined(self._due(_events(page))):
                     yield frames
         async for frame in self._logged(position):
             yield frame
@@ -123,8 +124,7 @@ class EventFeed:
         while monotonic() < deadline:
             try:
                 async for page in self._runs.log_steps(self._found.run, self._next - 1, at_least=position):
-                    events = [Event(step.text, step.seq, step.kind == "run-finished") for step in page]
-                    for frames in _joined(self._due(events)):
+                    for frames in _joined(self._due(_events(page))):
                         yield frames
                 if self._next > until:
                     return
@@ -143,7 +143,8 @@ class EventFeed:
             if event.seq == self._next:
                 self._next += 1
                 due.append(event)
-            self._has_ended = self._has_ended or (event.is_end and event.seq < self._next)
+            if event.seq == self._next - 1:  # a run that was retried goes on behind an end
+                self._has_ended = event.is_end
         return due
 
     async def _end(self) -> bytes:
@@ -158,6 +159,10 @@ class EventFeed:
     )
     async def _ended(self) -> RunView:
         return await self._runs.ended(self._found.run)
+
+
+def _events(steps: Sequence[StepText]) -> list[Event]:
+    return [Event(step.text, step.seq, step.kind == "run-finished") for step in steps]
 
 
 def _joined(events: list[Event]) -> list[bytes]:

@@ -21,6 +21,7 @@ from shared.steps import (
     ApprovalResolved,
     Effect,
     OutcomeResolved,
+    RunFinished,
     RunRequested,
     RunRetried,
     RunWaiting,
@@ -31,6 +32,7 @@ from shared.steps import (
 )
 from shared.stored import stored_messages
 from shared.subjects import RunKey, catalog_subject, job_subject
+from tests.support.events import following, steps_until_end
 from tests.support.fake_runner import Batches, FakeRunner, running_fake_runner
 from tests.support.gateway import Gateway, projecting, running_gateway
 from tests.support.steps import call, claimed, make, model_call, new_key, only
@@ -242,6 +244,24 @@ async def test_a_failed_run_is_retried_and_a_completed_one_is_not(
     resumed = await gateway.http.post(f"/api/runs/{completed}/resume")
     assert (resumed.status_code, resumed.json()["detail"]) == (409, PROBLEMS["run-not-waiting"].detail)
     assert (await gateway.http.post(f"/api/runs/{held}/resume")).status_code == 202
+
+
+async def test_the_events_of_a_retried_run_go_on_behind_its_first_end(
+    gateway: Gateway, runner: FakeRunner
+) -> None:
+    run_id = (await gateway.http.post("/api/runs?wait=20", json={"prompt": "fail"})).json()["run_id"]
+    await gateway.http.post(f"/api/runs/{run_id}/retry")
+    key, log = RunKey("default", run_id), RunLog(gateway.nats, Scrubber())
+    sequence = (await log.read(key)).sequence
+    async with asyncio.timeout(20), following(gateway.http, run_id) as events:
+        seen = [int((await anext(events)).id or -1) for _ in range(4)]
+        again: list[Step] = [
+            claimed(key, 4, attempt=2),
+            make(RunFinished, key, 5, status="completed", attempt=2),
+        ]
+        await log.append(key, log.seal(again), sequence)
+        seen += await steps_until_end(events)
+    assert seen == [0, 1, 2, 3, 4, 5]
 
 
 async def test_a_cancelled_run_that_waits_is_woken_to_end(gateway: Gateway, runner: FakeRunner) -> None:
