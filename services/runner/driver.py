@@ -17,7 +17,7 @@ from services.runner.model import JsonObject
 from shared.bodies import BodyMissing
 from shared.errors import Unavailable
 from shared.run_log import LogRead, RunLog
-from shared.run_state import fold
+from shared.run_state import LogGap, fold
 from shared.service import Runtime
 from shared.steps import Failure, RunRequested, RunStatus, decode_steps
 from shared.subjects import RunKey
@@ -96,7 +96,10 @@ class Driver:
             if isinstance(part.messages, list):
                 messages += [message for message in part.messages if isinstance(message, dict)]
                 continue
-            earlier = fold((await self._log.read(RunKey(request.project, part.run_id))).steps)
+            try:
+                earlier = fold((await self._log.read(RunKey(request.project, part.run_id))).steps)
+            except LogGap:  # its beginning has left the broker
+                continue
             if earlier.request is not None and not earlier.finished and not earlier.deleted:
                 raise NotYet(min(FIRST_LOOK_S * job.delivered, LONGEST_LOOK_S))
             if earlier.finished and earlier.finished.status is RunStatus.COMPLETED:
