@@ -31,7 +31,7 @@ down: install ## Stop the stack that was started in this folder.
 	@$(BIN)/studio down
 
 test: install ## The whole test suite, on a real broker and a real database.
-	@$(BIN)/pytest -n 4 --dist loadfile
+	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 check: install ## Formatting, lint, types, import rules, migrations.
 	@$(BIN)/ruff format --check .

@@ -1,9 +1,14 @@
 """A real broker and a real database for every test that asks; each test gets clean ones."""
 
 import itertools
+import os
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import asyncpg
+import psutil
 import pytest
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError, ServerError
@@ -19,6 +24,20 @@ from tests.support.waiting import eventually
 
 _names = itertools.count()
 STORE_NOT_CREATED = 10049
+MEMORY = Path("/dev/shm")
+MEMORY_NEEDED = 6 * 1024**3
+"""Bytes; the suite uses about a fourth of it."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the data of the tests in memory where there is room: a fourth of their time is a disk's otherwise."""
+    if "TMPDIR" in os.environ or not MEMORY.is_dir():
+        return
+    if min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) < MEMORY_NEEDED:
+        return
+    folder = tempfile.mkdtemp(prefix="studio-tests-", dir=MEMORY)
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")

@@ -34,9 +34,8 @@ async def test_runs_go_on_while_postgres_is_away_and_are_recorded_afterwards(sta
         await _run(client, 0)  # the gateway has seen the key
         async with _postgres_away(stack):
             finished = await asyncio.gather(*(_run(client, number) for number in range(1, RUNS + 1)))
-            for run_id in finished:
-                shown = (await client.get(f"/api/runs/{run_id}")).json()
-                assert shown["status"] == "completed", "read from the log while the database is away"
+            shown = await asyncio.gather(*(client.get(f"/api/runs/{run_id}") for run_id in finished))
+            assert {answer.json()["status"] for answer in shown} == {"completed"}, "read from the log"
     database = await asyncpg.connect(stack.database_url)
     try:
         await eventually(lambda: _all_recorded(database, finished), within_s=30)

@@ -67,7 +67,7 @@ async def test_a_paused_runner_is_a_zombie_that_cannot_append(field: Field) -> N
     await eventually(lambda: _idle(first))
     assert (await field.steps(key), await field.steps(slow)) == before
     assert len(field.notes("act irreversible")) == 1
-    assert first.child.poll() is None
+    assert first.runs()
 
 
 async def _idle(runner: ServiceProcess) -> bool:
@@ -97,7 +97,7 @@ async def test_a_stopped_runner_hands_its_runs_back_and_another_finishes_them(fi
         assert (end.status, end.error) == (RunStatus.COMPLETED, None)
     acts = field.notes("act")
     assert len(acts) == len(set(acts)) == 60
-    assert second.child.poll() is None
+    assert second.runs()
 
 
 async def test_a_stop_does_not_wait_for_a_long_model_call_and_another_runner_finishes_the_run(
@@ -180,7 +180,7 @@ async def test_a_stopping_runner_takes_no_more_jobs(field: Field) -> None:
         await field.finished(key, within_s=1.5)  # less than the acknowledgement wait
     for key in held:
         assert (await field.finished(key)).status == RunStatus.COMPLETED
-    assert second.child.poll() is None
+    assert second.runs()
 
 
 Moment = Callable[[Field], Awaitable[RunKey]]

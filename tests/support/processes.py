@@ -1,22 +1,38 @@
 """Services as real processes, started and ended by a test; every wait is bounded."""
 
 import asyncio
+import multiprocessing
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import uvicorn
 
 from studio.stack.ports import free_port
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 READY_S = 20.0
+
+# Every process is a fork of a server that has the services imported already: importing them anew would
+# cost more than a second of each start, and there are hundreds.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["services.runner.app", "services.gateway.app", "uvicorn.logging", "uvloop"])
+
+
+def serve(factory: str, port: int, environment: dict[str, str], log: Path) -> None:
+    """What the process does: as `python -m uvicorn` with this environment, its output in the log."""
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(ROOT)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    uvicorn.run(factory, factory=True, host="127.0.0.1", port=port, access_log=False)
 
 
 class ServiceProcess:
@@ -25,30 +41,29 @@ class ServiceProcess:
     def __init__(self, factory: str, environment: Mapping[str, str], log: Path) -> None:
         self.port = free_port()
         self.log = log
-        self._argv = [sys.executable, "-m", "uvicorn", "--factory", factory, "--host", "127.0.0.1"]
-        self._argv += ["--port", str(self.port), "--no-access-log"]
-        self._environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child = FORKS.Process(
+            target=serve, args=(factory, self.port, {**os.environ, **environment}, log), daemon=True
+        )
 
     @property
-    def child(self) -> subprocess.Popen[bytes]:
-        if self._child is None:
-            raise RuntimeError("the process was not started")
-        return self._child
+    def pid(self) -> int:
+        assert self._child.pid is not None, "the process was not started"
+        return self._child.pid
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        with self.log.open("ab") as output:
-            self._child = subprocess.Popen(
-                self._argv, cwd=ROOT, env=self._environment, stdout=output, stderr=subprocess.STDOUT
-            )
+        self.log.touch()
+        self._child.start()
+
+    def runs(self) -> bool:
+        return self._child.is_alive()
 
     async def ready(self) -> None:
         async def answers() -> bool:
-            assert self.child.poll() is None, self.log.read_text()[-3000:]
+            assert self.runs(), self.log.read_text()[-3000:]
             return await self.status("/health/ready") == 200
 
         await eventually(answers, within_s=READY_S, every_s=0.05)
@@ -69,7 +84,7 @@ class ServiceProcess:
         return float(found[1]) if found else 0.0
 
     def signal(self, number: signal.Signals) -> None:
-        self.child.send_signal(number)
+        os.kill(self.pid, number)
 
     async def stop(self, *, within_s: float = 20.0) -> None:
         """SIGTERM, and wait for the end; uvicorn stops in good order and then ends by the same signal."""
@@ -78,13 +93,15 @@ class ServiceProcess:
         assert code in {0, -signal.SIGTERM}, self.log.read_text()[-3000:]
 
     async def exit_code(self, *, within_s: float = 20.0) -> int:
-        return await asyncio.to_thread(self.child.wait, within_s)
+        await asyncio.to_thread(self._child.join, within_s)
+        assert self._child.exitcode is not None, f"still running after {within_s:g} s"
+        return self._child.exitcode
 
     def end(self) -> None:
-        if self._child is not None and self._child.poll() is None:
-            self._child.send_signal(signal.SIGCONT)
+        if self.runs():
+            self.signal(signal.SIGCONT)
             self._child.kill()
-            self._child.wait(10)
+            self._child.join(10)
 
 
 @asynccontextmanager
