@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from shared.errors import StudioError
+from shared.ledger import MODEL, Ledger
 from shared.steps import (
     AgentChanged,
     AgentRef,
@@ -13,6 +14,7 @@ from shared.steps import (
     AnswerRejected,
     ApprovalRequested,
     ApprovalResolved,
+    BudgetRaised,
     CancelRequested,
     Effect,
     ModelCall,
@@ -24,6 +26,7 @@ from shared.steps import (
     RunRetried,
     RunStatus,
     RunWaiting,
+    SpendReserved,
     Step,
     ToolCall,
     ToolResult,
@@ -56,7 +59,7 @@ class RunState:
     person, `decided` those that were answered but not acted upon. `active_since` is when the run would have
     begun if it had never waited for anybody; `rounds_before` are those of before it was retried.
     `fruitless_claims` counts the claims in a row after which nothing came of the run; `settled_in` is the
-    claim in which the last irreversible call got its result.
+    claim in which the last irreversible call got its result; `ledger` is None for a run without a budget.
     """
 
     request: RunRequested | None = None
@@ -83,6 +86,7 @@ class RunState:
     tool_calls: int = 0
     model_calls: int = 0
     usage: Usage = field(default_factory=Usage)
+    ledger: Ledger | None = None
     response: AgentResponse | None = None
     cancel: CancelRequested | None = None
     waiting: RunWaiting | None = None
@@ -96,7 +100,7 @@ class RunState:
         self.next_seq = step.seq + 1
         match step:
             case RunRequested():
-                self.request, self.agent = step, step.agent
+                self.request, self.agent, self.ledger = step, step.agent, Ledger.of(step)
             case RunClaimed():
                 self._claimed(step)
             case UserRequest():
@@ -132,8 +136,14 @@ class RunState:
                 self.status, self.waiting = RunStatus.WAITING, step
             case CancelRequested():
                 self.cancel = self.cancel or step
+            case SpendReserved():
+                if self.ledger is not None:
+                    self.ledger.reserve(step)
+            case BudgetRaised():
+                if self.ledger is not None:
+                    self.ledger.raised(step)
             case RunFinished():
-                self.status, self.finished, self.finished_at = step.status, step, step.at
+                self._finished(step)
             case RunRetried():
                 self._retried()
             case RunDeleted():
@@ -147,6 +157,13 @@ class RunState:
         self.status, self.waiting = RunStatus.RUNNING, None
         self.started_at = self.started_at or step.at
         self.active_since = self.active_since or step.at
+        if self.ledger is not None:  # the runner before may have called the model and died
+            self.ledger.lose(MODEL)
+
+    def _finished(self, step: RunFinished) -> None:
+        self.status, self.finished, self.finished_at = step.status, step, step.at
+        if self.ledger is not None:
+            self.ledger.ended(step.error)
 
     def _approval(self, step: ApprovalResolved) -> None:
         asked = self.asked.get(step.call_id)
@@ -177,6 +194,8 @@ class RunState:
         if call is not None and call.effect is Effect.IRREVERSIBLE:
             self.settled_in = step.attempt
         self.decided.pop(step.call_id, None)
+        if self.ledger is not None:
+            self.ledger.answered(step)
         if step.error_type in {"unknown-tool", "invalid-arguments"} and not self.corrected:
             self.corrections += 1
             self.corrected = True
@@ -184,6 +203,8 @@ class RunState:
     def _model_call(self, call: ModelCall) -> None:
         self.model_calls += 1
         self.usage += call.usage
+        if self.ledger is not None:
+            self.ledger.called(call)
 
 
 def fold(steps: Iterable[Step]) -> RunState:

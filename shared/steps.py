@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Literal, get_args
 
@@ -25,6 +26,7 @@ from pydantic import (
     ValidationError,
 )
 
+MILLION = 1_000_000
 Tokens = Annotated[int, Field(ge=0, le=2**53)]
 Milliseconds = Annotated[int, Field(ge=0, le=2**53)]
 RunId = Annotated[
@@ -109,6 +111,21 @@ class Usage(Fact):
             output=self.output + other.output,
             reasoning=self.reasoning + other.reasoning,
         )
+
+
+class Rates(Fact):
+    """Prices of a model: USD per million tokens of each kind."""
+
+    input: Decimal
+    cached_input: Decimal
+    output: Decimal
+    reasoning: Decimal
+
+    def amount(self, usage: Usage) -> Decimal:
+        """USD. Needs a consistent usage: cached input within the input, reasoning within the output."""
+        plain = (usage.input - usage.cached_input) * self.input + usage.cached_input * self.cached_input
+        made = (usage.output - usage.reasoning) * self.output + usage.reasoning * self.reasoning
+        return (plain + made) / MILLION
 
 
 class Attempt(Fact):
@@ -243,7 +260,8 @@ class RunRequested(Envelope):
 
     `response_format` is the JSON schema of the answer; `agents` are those that the run may be handed to or
     may ask; `after_run_id` is the run of the same session that must end first; `parent_call_id` is the tool
-    call of the parent that this run answers; `root_run_id` is the top of the tree.
+    call of the parent that this run answers; `root_run_id` is the top of the tree. `rates` are the prices of
+    the models that it may call, by which it keeps within `budget_usd`.
     """
 
     kind: Literal["run-requested"] = "run-requested"
@@ -259,7 +277,8 @@ class RunRequested(Envelope):
     group: str | None = None
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
     max_rounds: int = Field(default=5, ge=1)
-    budget_usd: float | None = None
+    budget_usd: float | None = Field(default=None, ge=0)
+    rates: dict[str, Rates] = Field(default_factory=dict)
     timeout_s: float = Field(default=600.0, gt=0)
     response_format: dict[str, JsonValue] | None = None
     agents: tuple[AgentSnapshot, ...] = ()
@@ -305,7 +324,8 @@ class ToolCall(Envelope):
 
 
 class ToolResult(Envelope):
-    """How a tool call ended. `units` are for pricing: characters, requests, seconds."""
+    """How a tool call ended. `units` are for pricing: characters, requests, seconds; `spent_usd` is what the
+    run that answered the call has spent of the share that was reserved for it (None: perhaps all)."""
 
     kind: Literal["tool-result"] = "tool-result"
     call_id: str
@@ -316,6 +336,7 @@ class ToolResult(Envelope):
     latency_ms: Milliseconds = 0
     units: dict[str, float] = Field(default_factory=dict)
     artifacts: tuple[Artifact, ...] = ()
+    spent_usd: Decimal | None = None
 
 
 class MemorySnapshot(Envelope):
@@ -367,12 +388,31 @@ class CancelRequested(Envelope):
 
 
 class RunWaiting(Envelope):
-    """No runner holds the run until what it waits for has come; `until`: it is given up then."""
+    """No runner holds the run until what it waits for has come; `until`: it is given up then, `why`: for
+    people."""
 
     kind: Literal["run-waiting"] = "run-waiting"
     reason: Literal["approval", "unknown-outcome", "budget", "child-run"]
     call_id: str | None = None
     until: AwareDatetime | None = None
+    why: str = ""
+
+
+class SpendReserved(Envelope):
+    """The most that the next call of the model may cost, or the run that answers `call_id`: in the log
+    before any of it is spent."""
+
+    kind: Literal["spend-reserved"] = "spend-reserved"
+    usd: Decimal = Field(ge=0)
+    call_id: str | None = None
+
+
+class BudgetRaised(Envelope):
+    """The run may spend so much from here on, with what it has spent before."""
+
+    kind: Literal["budget-raised"] = "budget-raised"
+    budget_usd: float = Field(gt=0)
+    who: str
 
 
 class AgentChanged(Envelope):
@@ -444,6 +484,8 @@ KnownStep = (
     | OutcomeResolved
     | CancelRequested
     | RunWaiting
+    | SpendReserved
+    | BudgetRaised
     | AgentChanged
     | AnswerRejected
     | AgentResponse

@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import asyncpg
@@ -29,15 +30,16 @@ MEMORY_NEEDED = 6 * 1024**3
 """Bytes; the suite uses about a fourth of it."""
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Keep the data of the tests in memory where there is room: a fourth of their time is a disk's otherwise."""
+def pytest_configure() -> None:
+    """Keep the data of the tests in memory where there is room: else a disk takes a fourth of the time."""
     if "TMPDIR" in os.environ or not MEMORY.is_dir():
         return
     if min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available) < MEMORY_NEEDED:
         return
     folder = tempfile.mkdtemp(prefix="studio-tests-", dir=MEMORY)
     os.environ["TMPDIR"] = tempfile.tempdir = folder
-    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    # After multiprocessing has removed its own folder, which it does at a priority of -100.
+    Finalize(None, shutil.rmtree, (folder,), {"ignore_errors": True}, exitpriority=-200)
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,10 @@ from faststream.asgi import AsgiFastStream
 
 from services.cost.charges import BILLABLE
 from services.cost.handlers import Accountant
-from services.cost.prices import PriceBook
 from services.cost.settings import Settings
 from shared.bus import COST
 from shared.database import Database
+from shared.price_book import PriceBook
 from shared.service import Runtime, make_service
 
 

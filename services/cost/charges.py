@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from services.cost.prices import NoQuote, PriceBook, Quote
+from shared.price_book import NoQuote, PriceBook, Quote
 from shared.steps import AgentResponse, AgentThought, AnswerRejected, Step, Usage
 
 MODEL_CALL: Final = "model"

@@ -7,8 +7,8 @@ from prometheus_client import Counter, Histogram
 
 from services.cost import store
 from services.cost.charges import Charge, charges
-from services.cost.prices import NoQuote, PriceBook
 from shared.database import Database
+from shared.price_book import NoQuote, PriceBook
 from shared.steps import Step
 
 CHARGES: Final = Counter("studio_charges_total", "Charges written, with a price and without.", ["priced"])

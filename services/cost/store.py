@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Final
 
 from services.cost.charges import Charge
-from services.cost.prices import SOURCE, VERSION, Quote
 from shared.database import Connection
+from shared.price_book import SOURCE, VERSION, Quote
 
 INSERT: Final = """
 INSERT INTO charges (run_id, seq, item, project, at, kind, provider, model, input_tokens, cached_input_tokens,

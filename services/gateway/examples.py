@@ -217,6 +217,7 @@ OUTCOME_INPUT: Final = {
     "happened": Example("The call was made, and gave this", waiting.HAPPENED),
     "did-not-happen": Example("The call was not made: make it", waiting.DID_NOT_HAPPEN),
 }
+RESUME_INPUT: Final = {"budget": Example("With a higher budget", waiting.RESUME)}
 WHY_INPUT: Final = {"why": Example("With a reason", waiting.WHY)}
 WEBHOOK_CHANGE: Final = {"off": Example("Switched off", webhooks.CHANGE)}
 CHILD_ID: Final = "019a9f1c-7c39-7b7e-9a56-6f4a3c1d2e60"

@@ -84,25 +84,29 @@ class Starter:
         self._resolver = resolver
         self._idempotency = idempotency
 
-    async def prepare(self, order: Order) -> Prepared:
-        """Resolve all that the run needs; nothing is stored but the idempotency key."""
+    async def check(self, order: Order) -> Resolved:
+        """All that the run needs; nothing is stored."""
         if not self._broker.client.is_connected:
             raise unavailable("the broker is away; nothing was accepted")
         _require_stored_as_given(order.run, self._broker.scrubber)
-        resolved = await self._resolver.resolve(order.principal.project, order.run)
+        return await self._resolver.resolve(order.principal.project, order.run)
+
+    async def prepare(self, order: Order) -> Prepared:
+        """A run that can be requested; it has its idempotency key, and its place in its session."""
+        resolved = await self.check(order)
         run_id = fresh = str(uuid_utils.uuid7())
         if order.idempotency_key is not None:
             entry = Entry(run_id=fresh, request=order.fingerprint)
             run_id = await self._idempotency.claim(order.principal.project, order.idempotency_key, entry)
         key = RunKey(order.principal.project, run_id)
-        history = await self._history(key, order)
+        history = await self._history(key, order, is_replay=run_id != fresh)
         step = self._step(key, order.run, resolved, history)
         return Prepared(key, self._broker.log.seal([step]), run_id != fresh)
 
-    async def _history(self, key: RunKey, order: Order) -> tuple[HistoryPart, ...]:
-        """The runs of the session that this one continues."""
+    async def _history(self, key: RunKey, order: Order, *, is_replay: bool) -> tuple[HistoryPart, ...]:
+        """The runs of the session that this one continues; none for a run that is there already."""
         asked, by = order.run, order.principal
-        if asked.session_id is None:
+        if asked.session_id is None or (is_replay and await self._continuation.has(key)):
             return ()
         who = f"key {by.key_name} ({by.key_id})"
         return await self._continuation.join(key, asked.session_id, asked.on_busy, who)
@@ -161,6 +165,7 @@ class Starter:
             group=asked.group,
             metadata=asked.metadata,
             priority=asked.priority,
+            rates=resolved.rates,
             **resolved.limits,
         )
 

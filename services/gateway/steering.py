@@ -14,17 +14,23 @@ from services.gateway.problems import RUN_ACTIVE, RUN_FINISHED, Problem, invalid
 from services.gateway.waiting.inputs import ApprovalInput, OutcomeInput
 from services.gateway.waiting.refusals import (
     CALL_DECIDED,
+    answers_another,
     call_decided,
+    no_budget,
+    no_higher,
     no_outcome_wanted,
     no_such_call,
     not_waiting,
     other_arguments,
+    shared_budget,
 )
 from shared.json_schema import complaint
+from shared.ledger import usd
 from shared.run_state import RunState
 from shared.steps import (
     ApprovalRequested,
     ApprovalResolved,
+    BudgetRaised,
     OutcomeResolved,
     RunRetried,
     RunStatus,
@@ -114,21 +120,26 @@ class Steering:
                 raise Problem(RUN_ACTIVE, f"the run is {standing.status}; only what has ended can be retried")
             if standing.status is RunStatus.COMPLETED:
                 raise Problem(RUN_FINISHED, "the run is completed; start a new one")
-            _state(standing)
+            request = _state(standing).request
+            if request is not None and request.parent_run_id is not None:
+                raise answers_another(request.parent_run_id)
             return RunRetried(**self._lifecycle.envelope(run, standing), who=who, why=why)
 
         return await self._append(run, decide)
 
-    async def resume(self, run: RunKey) -> RunStatus:
-        """Let a runner look at a waiting run again; it goes on waiting for what has not come."""
+    async def resume(self, run: RunKey, budget_usd: float | None, who: str) -> RunStatus:
+        """Let a runner look at a waiting run again, with a higher budget if one is given; the run goes on
+        waiting for what has not come."""
 
-        def decide(standing: Standing) -> None:
+        def decide(standing: Standing) -> Step | None:
             if standing.status is not RunStatus.WAITING:
                 raise not_waiting(standing.status)
+            if budget_usd is None:
+                return None
+            _check_budget(_state(standing), budget_usd)
+            return BudgetRaised(**self._lifecycle.envelope(run, standing), budget_usd=budget_usd, who=who)
 
-        standing, sequence = await self._lifecycle.append(run, decide)
-        await self._lifecycle.wake(run, standing, sequence)
-        return standing.status
+        return await self._append(run, decide)
 
     async def _append(self, run: RunKey, decide: Callable[[Standing], Step | None]) -> RunStatus:
         standing, sequence = await self._lifecycle.append(run, decide)
@@ -149,6 +160,16 @@ def _asked(state: RunState, call_id: str) -> ApprovalRequested:
     if (decided := state.decided.get(call_id)) is not None:
         raise call_decided(decided.resolved.decision, decided.resolved.who)
     raise Problem(CALL_DECIDED, GONE) if call_id in state.call_ids else no_such_call(call_id)
+
+
+def _check_budget(state: RunState, budget_usd: float) -> None:
+    """Raises Problem (422)."""
+    if state.ledger is None or state.request is None:
+        raise no_budget()
+    if state.request.root_run_id is not None:
+        raise shared_budget(state.request.root_run_id)
+    if usd(budget_usd) <= state.ledger.cap:
+        raise no_higher(state.ledger.cap)
 
 
 def _check_arguments(

@@ -32,8 +32,10 @@ from shared.subjects import RunKey, nudge_subject
 log = structlog.get_logger(__name__)
 
 CONFLICTS: Final = 20
-LIMITS: Final = ("max_rounds", "timeout_s", "budget_usd", "approval_timeout_s")
+LIMITS: Final = ("max_rounds", "timeout_s", "approval_timeout_s")
 """What the asked agent may set for itself; else it has the asking run's."""
+BUDGET: Final = "budget_usd"
+"""Of this it has a share, or what its agent sets, or none."""
 
 
 class Children:
@@ -108,7 +110,8 @@ def child_run_id(call: ToolCall) -> str:
 
 def _request(key: RunKey, call: ToolCall, parent: RunRequested, asked: Asked) -> RunRequested:
     arguments: Any = call.arguments
-    agent, limits = asked.agent, {name: value for name, value in asked.limits.items() if name in LIMITS}
+    agent, own = asked.agent, asked.limits
+    limits = {name: value for name, value in own.items() if name in (*LIMITS, BUDGET)}
     fields = {**{name: getattr(parent, name) for name in LIMITS}, **limits}
     return RunRequested(
         **fields,
@@ -125,6 +128,7 @@ def _request(key: RunKey, call: ToolCall, parent: RunRequested, asked: Asked) ->
         tools=agent.tools,
         response_format=agent.response_format,
         agents=parent.agents,
+        rates=parent.rates,
         user_id=parent.user_id,
         group=parent.group,
         priority=parent.priority,
@@ -135,7 +139,9 @@ def _request(key: RunKey, call: ToolCall, parent: RunRequested, asked: Asked) ->
 
 
 def _result(call: ToolCall, child: RunState, agent: AgentSnapshot) -> Draft:
+    spent = child.ledger.used if child.ledger is not None and child.finished else None
     fields: dict[str, Any] = {"call_id": call.call_id, "tool": call.tool, "units": {"runs": 1.0}}
+    fields["spent_usd"] = spent
     if child.response is not None and child.status is RunStatus.COMPLETED:
         return ToolResult, {**fields, "status": "ok", "result": text_of(child.response.content)}
     error = child.finished.error if child.finished else None

@@ -54,9 +54,10 @@ class Settle:
 class Wait:
     """Nothing can be done until somebody else has done something; no runner is needed for that."""
 
-    reason: Literal["approval", "unknown-outcome", "child-run"]
-    call_id: str
+    reason: Literal["approval", "unknown-outcome", "budget", "child-run"]
+    call_id: str | None
     until: datetime | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True)

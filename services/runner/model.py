@@ -35,10 +35,14 @@ class ModelRequest:
 
     def hash(self) -> str:
         """sha256 over the canonical JSON of the request: equal requests, equal hashes."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+    def canonical(self) -> str:
+        """The request as JSON: one text for equal requests."""
         fields = {"messages": self.messages, "model": self.model, **self.parameters}
         texts = {"tools": self.tools.canonical} | {name: canonical(value) for name, value in fields.items()}
         body = ",".join(f'"{name}":{texts[name]}' for name in sorted(texts))
-        return hashlib.sha256(f"{{{body}}}".encode()).hexdigest()
+        return f"{{{body}}}"
 
 
 @dataclass(frozen=True)

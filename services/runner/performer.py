@@ -27,6 +27,7 @@ from services.runner.live import LiveFeed
 from services.runner.means import Means
 from services.runner.model import JsonObject, ModelFailed, ModelReply, ModelRequest
 from services.runner.schema import answer_problem
+from services.runner.spending import affordable, worst_case
 from services.runner.thought import Rules, acted, thought
 from services.runner.tool_calls import ToolCalls
 from shared.steps import (
@@ -38,6 +39,7 @@ from shared.steps import (
     Failure,
     RunStatus,
     RunWaiting,
+    SpendReserved,
     ToolResult,
     UserRequest,
 )
@@ -59,7 +61,11 @@ class Performer:
         self._conversations: dict[AgentRef, Conversation] = {}
 
     def next(self) -> Action:
-        return next_action(self._journal.state, attempt=self._journal.attempt, away=self._calls.away)
+        action = next_action(self._journal.state, attempt=self._journal.attempt, away=self._calls.away)
+        ledger = self._journal.state.ledger
+        if ledger is None or not isinstance(action, CallModel):
+            return action
+        return affordable(self._journal.request, ledger, worst_case(self._request(), ledger))
 
     def greet(self) -> None:
         self._journal.record((UserRequest, {"content": self._journal.request.prompt}))
@@ -77,8 +83,7 @@ class Performer:
             case Settle():
                 await self._settle(action)
             case Wait():
-                fields = {"reason": action.reason, "call_id": action.call_id, "until": action.until}
-                self._journal.record((RunWaiting, fields))
+                self._journal.record((RunWaiting, vars(action)))
                 await self._journal.commit()
             case Finish():
                 await self.finish(action)
@@ -91,7 +96,9 @@ class Performer:
         self._journal.record(*ending(state, at, end.status, end.failure, before))
 
     async def _call_model(self) -> None:
-        request = self._conversation().request(self._journal.state.turns)
+        request = self._request()
+        if not await self._reserved(request):
+            return None  # the log had news (a cancel): decide again
         try:
             reply = await self._means.model.complete(request, self._feed)
         except ModelFailed as error:
@@ -100,6 +107,18 @@ class Performer:
         if reply.tool_calls:
             return self._journal.record(*thought(self._journal.state, request, reply, self._rules()))
         return await self._answered(request, reply)
+
+    def _request(self) -> ModelRequest:
+        return self._conversation().request(self._journal.state.turns)
+
+    async def _reserved(self, request: ModelRequest) -> bool:
+        """Whether the call may be made: of a run with a budget, its cost is set aside on disk first."""
+        state = self._journal.state
+        if state.ledger is None:
+            return True
+        self._journal.record((SpendReserved, {"usd": worst_case(request, state.ledger)}))
+        await self._journal.commit()
+        return self._journal.state.cancel is None
 
     async def _answered(self, request: ModelRequest, reply: ModelReply) -> None:
         call, schema = reply.call(request), self._agent.response_format

@@ -1,7 +1,7 @@
 """Making the calls of a run: by the runner's own tools, by remote ones, by child runs, or by handing over."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pydantic import JsonValue
 
@@ -9,10 +9,20 @@ from services.runner.conversation import agent_of
 from services.runner.decision import CallTools
 from services.runner.journal import Draft, Journal
 from services.runner.means import Asked, Means
+from services.runner.spending import share
 from services.runner.tools.base import ToolContext, ToolError
 from services.runner.tools.registry import ToolOutcome
 from shared.json_schema import complaint
-from shared.steps import AgentChanged, AgentRef, AgentSnapshot, Effect, ToolCall, ToolResult, ToolSpec
+from shared.steps import (
+    AgentChanged,
+    AgentRef,
+    AgentSnapshot,
+    Effect,
+    SpendReserved,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+)
 
 
 class ToolCalls:
@@ -73,14 +83,32 @@ class ToolCalls:
             self._journal.record(_result(call, ToolOutcome("error", "This runner starts no runs.", 0, {})))
             return
         limits = spec.settings.get("limits")
+        own = limits if isinstance(limits, dict) else {}
         agent = agent_of(self._journal.request, _agent_named_by(spec))
-        asked = Asked(agent, limits if isinstance(limits, dict) else {})
+        asked = Asked(agent, {**own, **await self._share(call, own)})
         answer = await self._means.family.answer(call, self._journal.request, asked)
         if answer is None:
             self.away.add(call.call_id)
             return
         self.away.discard(call.call_id)
         self._journal.record(answer)
+
+    async def _share(self, call: ToolCall, own: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """The budget of the run that answers the call, set aside on disk before that run begins."""
+        ledger = self._journal.state.ledger
+        if ledger is None:
+            return {}
+        if call.call_id not in ledger.reserved:
+            asking = [
+                each.call_id
+                for each in self._journal.state.open_calls.values()
+                if each.call_id not in ledger.reserved and self._spec_of(each.tool).source == "agent"
+            ]
+            usd = share(ledger, len(asking), own.get("budget_usd"))
+            self._journal.record((SpendReserved, {"call_id": call.call_id, "usd": usd}))
+        reserved = ledger.reserved[call.call_id]
+        await self._journal.commit()
+        return {"budget_usd": float(reserved)}
 
     def _hand_over(self, call: ToolCall, spec: ToolSpec) -> list[Draft]:
         """The first of a thought's handoffs counts; the agent after it has not been asked about others."""

@@ -16,6 +16,7 @@ from shared.steps import (
     ApprovalRequested,
     ApprovalResolved,
     BodyRef,
+    BudgetRaised,
     CancelRequested,
     MemorySnapshot,
     ModelCall,
@@ -28,6 +29,7 @@ from shared.steps import (
     RunRetried,
     RunStatus,
     RunWaiting,
+    SpendReserved,
     Step,
     ToolCall,
     ToolResult,
@@ -51,6 +53,7 @@ KIND_STYLES: Final[dict[str, str]] = {
     "agent-response": "bold",
     "cancel-requested": "yellow",
     "run-waiting": "yellow",
+    "budget-raised": "yellow",
     "approval-requested": "yellow",
 }
 LONG: Final = 400
@@ -130,7 +133,11 @@ def _other_words(step: Step) -> Words:
         case CancelRequested():
             return Words(f"by {step.who}" + (f": {one_line(words(step.why))}" if step.why else ""))
         case RunWaiting():
-            return Words(f"for {step.reason}")
+            return Words(f"for {step.reason}" + (f": {step.why}" if step.why else ""))
+        case SpendReserved():
+            return Words(f"{step.usd:f} USD at most", (step.call_id or "",))
+        case BudgetRaised():
+            return Words(f"to {step.budget_usd:g} USD by {step.who}")
         case ApprovalRequested():
             return Words(f"{step.tool} {one_line(words(step.arguments), LONG)}", (step.effect.value,))
         case ApprovalResolved() | OutcomeResolved():

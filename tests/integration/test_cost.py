@@ -13,7 +13,7 @@ import pytest
 
 from services.cost.charges import BILLABLE
 from services.cost.handlers import CHARGES, MOST_NAMES, UNPRICED, Accountant
-from services.cost.prices import PriceBook
+from shared.price_book import PriceBook
 from shared.bus import COST, make_broker
 from shared.database import Database
 from shared.scrub import Scrubber

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -33,9 +34,9 @@ from shared.steps import (
 from shared.stored import stored_messages
 from shared.subjects import RunKey, catalog_subject, job_subject
 from tests.support.events import following, steps_until_end
-from tests.support.fake_runner import Batches, FakeRunner, running_fake_runner
+from tests.support.fake_runner import MODELS, Batches, FakeRunner, announce, running_fake_runner
 from tests.support.gateway import Gateway, projecting, running_gateway
-from tests.support.steps import call, claimed, make, model_call, new_key, only
+from tests.support.steps import call, claimed, make, model_call, new_key, only, requested
 from tests.support.waiting import eventually
 
 TEXT = {"type": "string"}
@@ -108,9 +109,9 @@ async def runner(gateway: Gateway) -> AsyncIterator[FakeRunner]:
         yield serving
 
 
-async def waiting(gateway: Gateway, prompt: str) -> str:
+async def waiting(gateway: Gateway, prompt: str, **fields: Any) -> str:
     """The id of a run that waits, once the list shows it."""
-    run_id: str = (await gateway.http.post("/api/runs", json={"prompt": prompt})).json()["run_id"]
+    run_id: str = (await gateway.http.post("/api/runs", json={"prompt": prompt, **fields})).json()["run_id"]
 
     async def is_shown() -> bool:
         listed = (await gateway.http.get("/api/waiting")).json()["items"]
@@ -312,3 +313,98 @@ async def test_a_tree_adds_up_its_runs_as_in_the_example(gateway: Gateway, runne
     assert tree["root"]["run_id"] == root
     assert [each["run_id"] for each in tree["root"]["children"]] == [child.run_id]
     assert tree.keys() == ANSWERS["tree"].value.keys()
+
+
+def spends(key: RunKey, request: RunRequested) -> Batches:
+    """A run that has used up its budget."""
+    return [
+        [claimed(key, 1), make(UserRequest, key, 2, content=request.prompt)],
+        [make(RunWaiting, key, 3, reason="budget", why="nothing is left")],
+    ]
+
+
+async def test_a_used_up_budget_is_shown_and_can_only_be_raised(gateway: Gateway, runner: FakeRunner) -> None:
+    runner.scripts |= {"spend": spends}
+    run_id = await waiting(gateway, "spend it", budget_usd=0.5)
+    [shown] = (await gateway.http.get("/api/waiting")).json()["items"]
+    assert (shown["reason"], shown["why"], shown["calls"]) == ("budget", "nothing is left", [])
+    there = f"/api/runs/{run_id}/resume"
+    refused = await gateway.http.post(there, json={"budget_usd": 0.5})
+    assert (refused.status_code, refused.json()["detail"]) == (422, PROBLEMS["budget-not-higher"].detail)
+    raised = await gateway.http.post(there, json={"budget_usd": 0.75})
+    assert (raised.status_code, raised.json()["status"]) == (202, "waiting")
+    state = fold(await steps_of(gateway, run_id))
+    assert state.ledger is not None
+    assert state.ledger.cap == Decimal("0.75")
+    assert await times_queued(gateway, run_id) == 1
+
+
+async def test_a_run_without_a_budget_gets_none_by_resuming(gateway: Gateway, runner: FakeRunner) -> None:
+    run_id = await waiting(gateway, "ask")
+    refused = await gateway.http.post(f"/api/runs/{run_id}/resume", json={"budget_usd": 1.0})
+    assert (refused.status_code, "has no budget" in refused.text) == (422, True)
+    assert await times_queued(gateway, run_id) == 0
+
+
+async def test_runs_that_answer_another_run_are_steered_by_that_one(
+    gateway: Gateway, runner: FakeRunner
+) -> None:
+    log, parent = RunLog(gateway.nats, Scrubber()), new_key()
+    for status, path, body in (("failed", "retry", {}), ("waiting", "resume", {"budget_usd": 1.0})):
+        child = new_key()
+        request = requested(
+            child, budget_usd=0.1, parent_run_id=parent.run_id, root_run_id=parent.run_id, prompt="hold"
+        )
+        await log.request(child, log.seal([request]))
+        await eventually(lambda: steps_of(gateway, child.run_id))  # noqa: B023 - awaited here
+        end = (
+            make(RunFinished, child, 2, status="failed")
+            if status == "failed"
+            else make(RunWaiting, child, 2, reason="approval")
+        )
+        await eventually(lambda: _appended(log, child, end))  # noqa: B023 - awaited here
+        refused = await gateway.http.post(f"/api/runs/{child.run_id}/{path}", json=body)
+        assert refused.status_code in {409, 422}
+        assert parent.run_id in refused.json()["detail"] + str(refused.json().get("errors"))
+
+
+async def _appended(log: RunLog, run: RunKey, step: Step) -> bool:
+    """Once the runner has claimed the run."""
+    read = await log.read(run)
+    if len(read.steps) < step.seq:
+        return False
+    await log.append(run, log.seal([step]), read.sequence)
+    return True
+
+
+async def test_a_budget_brings_the_prices_of_all_models_that_the_run_may_call(
+    gateway: Gateway, runner: FakeRunner
+) -> None:
+    small = {"name": "helper", "model": "mistral-small-latest", "instructions": "Help."}
+    assert (await gateway.http.post("/api/agents", json=small)).status_code == 201
+    front = {"name": "front", "agents": ["helper"], "limits": {"budget_usd": 0.25}}
+    assert (await gateway.http.post("/api/agents", json=front)).status_code == 201
+    answer = await gateway.http.post("/api/runs", json={"prompt": "hold", "agent": "front"})
+    request = fold(await steps_of(gateway, answer.json()["run_id"])).request
+    assert request is not None
+    assert (request.budget_usd, set(request.rates)) == (0.25, set(MODELS))
+    free = await gateway.http.post("/api/runs", json={"prompt": "hold"})
+    request = fold(await steps_of(gateway, free.json()["run_id"])).request
+    assert request is not None
+    assert (request.budget_usd, request.rates) == (None, {})
+
+
+async def test_a_model_without_a_price_can_have_no_budget(gateway: Gateway, runner: FakeRunner) -> None:
+    await announce(gateway.nats, models=["home-made"])
+    asked = {"prompt": "hi", "model": "home-made", "budget_usd": 0.1}
+
+    async def is_known() -> bool:
+        answer = await gateway.http.post("/api/runs", json={**asked, "budget_usd": None})
+        return answer.status_code == 202
+
+    await eventually(is_known)
+    refused = await gateway.http.post("/api/runs", json=asked)
+    assert refused.status_code == 422
+    [error] = refused.json()["errors"]
+    assert error["field"] == "budget_usd"
+    assert "does not know the model 'home-made'" in error["message"]

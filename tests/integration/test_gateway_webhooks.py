@@ -36,6 +36,14 @@ def wait_then_cancel(key: RunKey, _: RunRequested) -> Batches:
     ]
 
 
+def wait_for_others_and_money(key: RunKey, _: RunRequested) -> Batches:
+    """Waits for a run that it asked for, and then for a higher budget."""
+    return [
+        [claimed(key, 1), make(RunWaiting, key, 2, reason="child-run", call_id="call00001", at=now())],
+        [claimed(key, 3, attempt=2), make(RunWaiting, key, 4, reason="budget", at=now())],
+    ]
+
+
 def fail(key: RunKey, _: RunRequested) -> Batches:
     error = Failure(type="model-error", message="the provider said no", retryable=True)
     return [[claimed(key, 1)], [make(RunFinished, key, 2, status="failed", error=error, at=now())]]
@@ -62,7 +70,7 @@ async def gateway(nats_url: str, database_url: str, receiver: Receiver) -> Async
         running_fake_runner(running.nats) as runner,
         projecting(running.nats, running.database),
     ):
-        runner.scripts |= {"wait": wait_then_cancel, "fail": fail}
+        runner.scripts |= {"wait": wait_then_cancel, "spend": wait_for_others_and_money, "fail": fail}
         yield running
 
 
@@ -129,8 +137,11 @@ async def test_each_kind_of_event_is_told_to_those_who_asked_for_it(
     some = await made(gateway, receiver, events=["run.failed"])
     for prompt in ("hi", "fail", "wait"):
         await run(gateway, prompt)
-    told = await settled(gateway, every, 4)
+    started = await gateway.http.post("/api/runs", json={"prompt": "spend"})
+    assert started.status_code == 202
+    told = await settled(gateway, every, 5)
     assert sorted(each["type"] for each in told) == [
+        "budget.reached",
         "run.cancelled",
         "run.failed",
         "run.finished",
@@ -321,7 +332,7 @@ async def test_a_project_has_a_bounded_number_of_webhooks(gateway: Gateway, rece
         ({"url": "http://localhost/"}, "url"),
         ({"url": "nonsense"}, "url"),
         ({"url": "https://example.com/", "events": []}, "events"),
-        ({"url": "https://example.com/", "events": ["budget.reached"]}, "events.0"),
+        ({"url": "https://example.com/", "events": ["run.paused"]}, "events.0"),
         ({"url": "https://example.com/", "events": ["run.failed", "run.failed"]}, "events"),
         ({"url": "https://example.com/", "description": "\x00"}, "description"),
         ({}, "url"),

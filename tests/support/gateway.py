@@ -9,7 +9,7 @@ import pytest
 from nats.aio.client import Client
 
 from services.cost.handlers import Accountant
-from services.cost.prices import PriceBook
+from shared.price_book import PriceBook
 from services.gateway.app import make_app
 from services.gateway.keys import Keys
 from services.recorder.handlers import Recorder

@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 from nats.aio.client import Client
 
-from services.cost.prices import PriceBook, Quote
+from shared.price_book import PriceBook, Quote
 from shared.bus import COST, DEAD, RECORDER, RUNNER, RUNS, jetstream
 from shared.run_state import LogGap, RunState, fold
 from shared.steps import (

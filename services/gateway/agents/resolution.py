@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import JsonValue
 
 from services.gateway.agents.definition import EVERY_TOOL, AgentDefinition
+from services.gateway.agents.rates import rates
 from services.gateway.agents.registry import Agents
 from services.gateway.agents.team import BadTeam, Member, Team, assemble
 from services.gateway.agents.version import ASSISTANT, AgentVersion, Reference
@@ -15,7 +16,7 @@ from services.gateway.catalog import Catalog
 from services.gateway.problems import INVALID, Problem, invalid
 from services.gateway.requests import TIMEOUT_S, LimitsInput, RunInput
 from services.gateway.settings import GatewaySettings
-from shared.steps import AgentRef, AgentSnapshot, Effect, Parameters, ToolSpec
+from shared.steps import AgentRef, AgentSnapshot, Effect, Parameters, Rates, ToolSpec, now
 
 LIMITS: Final = tuple(LimitsInput.model_fields)
 OVERRIDES: Final = ("model", "instructions", "response_format")
@@ -23,11 +24,13 @@ OVERRIDES: Final = ("model", "instructions", "response_format")
 
 @dataclass(frozen=True)
 class Resolved:
-    """The run's own agent as this run has it, those that it can reach, and the limits that are set."""
+    """The run's own agent as this run has it, those that it can reach, the limits that are set, and for a
+    budget the prices of the models."""
 
     agent: AgentSnapshot
     others: tuple[AgentSnapshot, ...]
     limits: dict[str, Any]
+    rates: dict[str, Rates]
 
 
 class Resolver:
@@ -50,11 +53,9 @@ class Resolver:
             if member.agent.ref in continued:  # whoever answers in the end answers this run
                 theirs = theirs.model_copy(update={"response_format": given})
             others.append(await self._snapshot(project, member, theirs))
-        return Resolved(
-            agent=await self._snapshot(project, team.top, definition),
-            others=tuple(others),
-            limits=definition.limits.model_dump(exclude_none=True),
-        )
+        top = await self._snapshot(project, team.top, definition)
+        limits = definition.limits.model_dump(exclude_none=True)
+        return Resolved(top, tuple(others), limits, rates([top, *others], limits, now()))
 
     async def _named(self, project: str, name: str) -> AgentVersion:
         reference = Reference.parse(name)

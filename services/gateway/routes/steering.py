@@ -10,7 +10,7 @@ from services.gateway import reads as gateway_reads
 from services.gateway.answers import json_answer
 from services.gateway.auth import Caller
 from services.gateway.cursor import decode_cursor, encode_cursor
-from services.gateway.examples import APPROVAL_INPUT, OUTCOME_INPUT, WHY_INPUT
+from services.gateway.examples import APPROVAL_INPUT, OUTCOME_INPUT, RESUME_INPUT, WHY_INPUT
 from services.gateway.limits import read_model
 from services.gateway.openapi.describe import gives, operation_id, refuses, takes
 from services.gateway.parts import parts_of
@@ -18,7 +18,7 @@ from services.gateway.problems import no_such_run
 from services.gateway.routes.parameters import Cursor, Limit, OnlyKnown, RunIdPath, run_key, who
 from services.gateway.views import Accepted
 from services.gateway.waiting import reads
-from services.gateway.waiting.inputs import ApprovalInput, OutcomeInput, WhyInput
+from services.gateway.waiting.inputs import ApprovalInput, OutcomeInput, ResumeInput, WhyInput
 from services.gateway.waiting.views import Tree, WaitingList
 from shared.steps import RunStatus
 from shared.subjects import RunKey
@@ -44,7 +44,8 @@ CallId = Annotated[
 async def list_waiting(
     request: Request, caller: Caller, limit: Limit = 50, cursor: Cursor = None
 ) -> Response:
-    """Runs that wait for an approval or for word about a call whose outcome is unknown; newest first."""
+    """Runs that wait for an approval, for word about a call whose outcome is unknown, or for a higher budget;
+    newest first."""
     before = decode_cursor(cursor) if cursor is not None else None
     runs = await gateway_reads.answered(
         parts_of(request).database,
@@ -101,7 +102,7 @@ async def settle_call(request: Request, caller: Caller, run_id: RunIdPath, call_
     summary="Retry a run",
     response_model=Accepted,
     responses={
-        **refuses("no-such-run", "retry-active", "retry-completed", body=True),
+        **refuses("no-such-run", "retry-active", "retry-completed", "retry-child", body=True),
         **gives("retried", status=202, description="The run is in the queue again."),
     },
     openapi_extra=takes(WhyInput, WHY_INPUT, required=False),
@@ -121,14 +122,18 @@ async def retry_run(request: Request, caller: Caller, run_id: RunIdPath) -> Resp
     summary="Resume a run",
     response_model=Accepted,
     responses={
-        **refuses("no-such-run", "run-not-waiting"),
+        **refuses("no-such-run", "run-not-waiting", "budget-not-higher", body=True),
         **gives("decided", status=202, description="A runner looks at the run again."),
     },
+    openapi_extra=takes(ResumeInput, RESUME_INPUT, required=False),
 )
 async def resume_run(request: Request, caller: Caller, run_id: RunIdPath) -> Response:
-    """A waiting run is looked at again; for what has not come it goes on waiting."""
+    """A waiting run is looked at again, with a higher budget if one is given; what has not come it waits for
+    as before."""
+    budget_usd = (await read_model(request, ResumeInput, optional=True)).budget_usd
     key = run_key(caller, run_id)
-    return _accepted(key, await parts_of(request).steering.resume(key))
+    status = await parts_of(request).steering.resume(key, budget_usd, who(caller))
+    return _accepted(key, status)
 
 
 @router.get(

@@ -5,7 +5,9 @@ from typing import Any, Final
 
 from services.gateway.problems import RUN_ACTIVE, RUN_FINISHED, Problem, invalid
 from services.gateway.waiting.refusals import (
+    answers_another,
     call_decided,
+    no_higher,
     no_outcome_wanted,
     no_such_call,
     not_waiting,
@@ -22,6 +24,7 @@ EDIT: Final = {**APPROVE, "arguments": {"to": "team@example.com", "text": "The r
 DENY: Final = {"decision": "deny", "arguments_hash": HASH, "note": "Not to everybody."}
 HAPPENED: Final = {"decision": "happened", "result": {"message_id": "m-17"}, "note": "It is in the outbox."}
 DID_NOT_HAPPEN: Final = {"decision": "did-not-happen"}
+RESUME: Final = {"budget_usd": 0.5}
 WHY: Final = {"why": "the provider is back"}
 CALL: Final[dict[str, Any]] = {
     "call_id": CALL_ID,
@@ -44,6 +47,7 @@ def waiting(run_id: str) -> dict[str, Any]:
         "group": None,
         "since": AT,
         "until": None,
+        "why": None,
         "calls": [CALL],
     }
 
@@ -65,5 +69,7 @@ PROBLEMS: Final[dict[str, Problem]] = {
     "run-not-waiting": not_waiting("completed"),
     "no-outcome-wanted": no_outcome_wanted(CALL_ID),
     "retry-active": Problem(RUN_ACTIVE, "the run is waiting; only what has ended can be retried"),
+    "budget-not-higher": no_higher(Decimal("0.5")),
+    "retry-child": answers_another("019a9f1c-7c39-7b7e-9a56-6f4a3c1d2e5f"),
     "retry-completed": Problem(RUN_FINISHED, "the run is completed; start a new one"),
 }

@@ -39,5 +39,14 @@ class OutcomeInput(Input):
     note: Note = ""
 
 
+class ResumeInput(Input):
+    budget_usd: float | None = Field(
+        default=None,
+        gt=0,
+        le=1_000_000,
+        description="The run's budget from now on, with all that it has spent: more than it was.",
+    )
+
+
 class WhyInput(Input):
     why: Note = ""

@@ -38,7 +38,7 @@ UNWOKEN: Final = """
     SELECT project, run_id, (SELECT max(seq) FROM steps WHERE steps.run_id = runs.run_id) AS seq FROM runs
     WHERE waiting_reason IS NOT NULL AND deleted_at IS NULL AND EXISTS (
         SELECT FROM steps WHERE steps.run_id = runs.run_id AND steps.seq > runs.status_seq
-          AND kind IN ('approval-resolved', 'outcome-resolved', 'cancel-requested')
+          AND kind IN ('approval-resolved', 'outcome-resolved', 'budget-raised', 'cancel-requested')
           AND at < now() - $2::interval
     ) LIMIT $1
 """
@@ -120,6 +120,7 @@ def _waiting(row: Any, steps: Sequence[Step]) -> WaitingRun:
         group=row["group_name"],
         since=since,
         until=row["waiting_until"],
+        why=state.waiting.why or None if state.waiting is not None else None,
         calls=tuple(_calls(state)),
     )
 

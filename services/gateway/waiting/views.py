@@ -30,6 +30,7 @@ class WaitingRun(View):
     group: str | None
     since: datetime | None
     until: datetime | None
+    why: str | None = Field(description="What a run lacks that waits for a higher budget.")
     calls: tuple[WaitingCall, ...]
 
 

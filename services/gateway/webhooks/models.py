@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from services.gateway.requests import Input
 from services.gateway.views import View
 
-EventType = Literal["run.finished", "run.failed", "run.cancelled", "run.waiting"]
+EventType = Literal["run.finished", "run.failed", "run.cancelled", "run.waiting", "budget.reached"]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 DeliveryStatus = Literal["pending", "delivered", "failed"]
 

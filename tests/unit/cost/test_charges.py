@@ -1,7 +1,7 @@
 """Which steps are charged, and for which model."""
 
 from services.cost.charges import BILLABLE, Charge, charges
-from services.cost.prices import NoQuote, PriceBook
+from shared.price_book import NoQuote, PriceBook
 from shared.steps import AgentResponse, AgentThought, AnswerRejected, Usage
 from tests.support.run_samples import deletion, whole_run
 from tests.support.steps import make, model_call, new_key, only

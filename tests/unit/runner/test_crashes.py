@@ -1,6 +1,8 @@
 """A crash at every await of the shell: whoever takes over brings the run to the same end."""
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -8,11 +10,11 @@ from hypothesis import strategies as st
 
 from services.runner.tools.registry import ToolRegistry
 from shared.run_state import fold
-from shared.steps import Effect, OutcomeResolved, RunStatus, RunWaiting
+from shared.steps import Effect, OutcomeResolved, Parameters, Rates, RunStatus, RunWaiting
 from shared.subjects import RunKey
 from tests.support.memory_log import MemoryLog
 from tests.support.memory_runner import Cluster, Hook, InFlight
-from tests.support.models import Answer, ScriptedModel
+from tests.support.models import Answer, ScriptedModel, reply_of
 from tests.support.steps import call, check_history, conversation, make, new_key, requested, tool_spec
 from tests.support.tools import World, counting_tools
 from tests.support.waiting import run_alone
@@ -34,7 +36,8 @@ MOST_POINTS = 80
 class Story:
     """One run through as many processes as it takes, and what it left behind."""
 
-    def __init__(self, script: Sequence[Answer]) -> None:
+    def __init__(self, script: Sequence[Answer], **snapshot: Any) -> None:
+        self.snapshot = snapshot
         self.world = World()
         self.model = ScriptedModel(script)
         self.cluster = Cluster(self.model, self._tools)
@@ -47,7 +50,7 @@ class Story:
     async def tell(self, crashes: list[tuple[int, InFlight]]) -> "Story":
         specs = tuple(tool_spec(effect.value, effect) for effect in Effect)
         door = MemoryLog(self.cluster.broker, "gateway")
-        await door.request(self.key, door.seal([requested(self.key, tools=specs)]))
+        await door.request(self.key, door.seal([requested(self.key, tools=specs, **self.snapshot)]))
         assert await self.cluster.drive(self.key, crashes) == "ack"
         while (waiting := fold(self.cluster.broker.steps(self.key)).waiting) is not None:
             await self._find_out(waiting, door)
@@ -73,8 +76,8 @@ class Story:
         return self.state.finished.status
 
 
-def told(script: Sequence[Answer], crashes: list[tuple[int, InFlight]]) -> Story:
-    return run_alone(Story(script).tell(crashes))
+def told(script: Sequence[Answer], crashes: list[tuple[int, InFlight]], **snapshot: Any) -> Story:
+    return run_alone(Story(script, **snapshot).tell(crashes))
 
 
 def test_an_undisturbed_run_passes_every_kind_of_point() -> None:
@@ -131,6 +134,30 @@ def test_crash_after_crash_still_ends_in_one_gap_free_log(
     assert story.status == RunStatus.COMPLETED
     if script is SAFE:
         assert conversation(story.steps) == conversation(told(SAFE, []).steps)
+
+
+@pytest.mark.parametrize("in_flight", list(InFlight))
+def test_what_was_spent_is_never_more_than_the_ledger_says_wherever_the_runner_dies(
+    in_flight: InFlight,
+) -> None:
+    rates = Rates(input=Decimal(1), cached_input=Decimal(1), output=Decimal(100), reasoning=Decimal(100))
+    snapshot = {
+        "budget_usd": 0.1,
+        "rates": {"mistral-large-latest": rates},
+        "parameters": Parameters(max_tokens=10),
+    }
+    points = len(told(SAFE, [], **snapshot).cluster.processes[0].points)
+    lost = set()
+    for dies_at in range(points):
+        story = told(SAFE, [(dies_at, in_flight)], **snapshot)
+        where = f"died at {dies_at}: {story.cluster.processes[0].points[-1]}"
+        ledger = story.state.ledger
+        assert ledger is not None
+        paid = sum(rates.amount(reply_of(request, "").usage) for request in story.model.requests)
+        assert paid <= ledger.used <= ledger.cap, where
+        assert ledger.reserved == {}, where
+        lost.add(ledger.used > rates.amount(story.state.usage))
+    assert lost == {True, False}
 
 
 def test_a_run_that_kills_its_runners_fails_in_the_end() -> None:

@@ -104,6 +104,7 @@ class RunMachine(RuleBasedStateMachine):
                     self.another_runner_takes_over()
             case Wait(reason, call_id):
                 assert reason == "unknown-outcome"
+                assert call_id is not None
                 self.append(RunWaiting, reason=reason, call_id=call_id)
                 self._a_person_finds_out(call_id)
                 self.another_runner_takes_over()

@@ -15,7 +15,7 @@ from genai_prices.data import providers
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from services.cost.prices import NoQuote, PriceBook, Quote
+from shared.price_book import NoQuote, PriceBook, Quote
 from shared.steps import Usage
 
 AT = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)

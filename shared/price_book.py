@@ -16,8 +16,8 @@ from genai_prices.data import providers
 from genai_prices.data_snapshot import DataSnapshot
 from genai_prices.types import ModelInfo, TimeOfDateConstraint
 
-from services.cost.terms import Terms
-from shared.steps import Usage
+from shared.price_terms import Terms
+from shared.steps import Rates, Usage
 
 SOURCE: Final = "genai-prices"
 VERSION: Final = genai_prices.__version__
@@ -77,6 +77,16 @@ class PriceBook:
         except ValueError as error:  # more cached input than input, for one
             return NoQuote(f"the usage cannot be priced: {error}")
         return Quote(amount, entry.provider, terms.unit_prices(usage), day)
+
+    def rates(self, model: str, at: datetime) -> Rates | NoQuote:
+        """What a million tokens of each kind cost at that time, if a sum follows from that alone."""
+        entry = self._entry(model, at.astimezone(UTC).date())
+        if entry is None:
+            return NoQuote(f"the price book does not know the model {model!r}")
+        terms = entry.terms or Terms.of(entry.model.get_prices(at))
+        if terms.rates is None:
+            return NoQuote(f"what the model {model!r} costs depends on more than the number of tokens")
+        return terms.rates
 
     def _look_up(self, model: str, day: date) -> _Entry | None:
         try:

@@ -13,26 +13,9 @@ from typing import Final, Self
 from genai_prices import Usage as Tokens
 from genai_prices.types import ModelPrice, TieredPrices
 
-from shared.steps import Usage
+from shared.steps import MILLION, Rates, Usage
 
-MILLION: Final = 1_000_000
 NEEDED: Final = {"input_mtok": "input", "output_mtok": "output"}
-
-
-@dataclass(frozen=True)
-class Rates:
-    """USD per million tokens of each kind."""
-
-    input: Decimal
-    cached_input: Decimal
-    output: Decimal
-    reasoning: Decimal
-
-    def amount(self, usage: Usage) -> Decimal:
-        """Needs a consistent usage: cached input within the input, reasoning within the output."""
-        plain = (usage.input - usage.cached_input) * self.input + usage.cached_input * self.cached_input
-        made = (usage.output - usage.reasoning) * self.output + usage.reasoning * self.reasoning
-        return (plain + made) / MILLION
 
 
 @dataclass(frozen=True)
