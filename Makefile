@@ -19,6 +19,7 @@ $(VENV)/.installed: pyproject.toml uv.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
 	@$(BIN)/uv sync --frozen --quiet --compile-bytecode
+	@$(BIN)/python -m compileall -q shared services studio
 	@touch $@
 
 demo: install ## Three runs on the real parts, live in the terminal (ONCE=1: end by itself).
@@ -31,7 +32,7 @@ down: install ## Stop the stack that was started in this folder.
 	@$(BIN)/studio down
 
 test: install ## The whole test suite, on a real broker and a real database.
-	@$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 check: install ## Formatting, lint, types, import rules, migrations.
 	@$(BIN)/ruff format --check .

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cache
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from services.gateway.problems import invalid
-from shared.price_book import NoQuote, PriceBook
 from shared.steps import AgentSnapshot, Rates
+
+if TYPE_CHECKING:
+    from shared.price_book import PriceBook
 
 BUDGET: Final = "budget_usd"
 
@@ -22,10 +24,10 @@ def rates(agents: Iterable[AgentSnapshot], limits: Mapping[str, Any], at: dateti
 
 def _rates(agent: AgentSnapshot, at: datetime) -> Rates:
     found = _book().rates(agent.model, at)
-    if isinstance(found, NoQuote):
-        message = f"no budget can be kept by the agent {agent.ref.name}: {found.reason}"
-        raise invalid(BUDGET, f"{message}; leave it out, or choose another model")
-    return found
+    if isinstance(found, Rates):
+        return found
+    message = f"no budget can be kept by the agent {agent.ref.name}: {found.reason}"
+    raise invalid(BUDGET, f"{message}; leave it out, or choose another model")
 
 
 def _asks_with_budget(agent: AgentSnapshot) -> bool:
@@ -34,6 +36,8 @@ def _asks_with_budget(agent: AgentSnapshot) -> bool:
 
 
 @cache
-def _book() -> PriceBook:
-    """Read once, and only where somebody asks for a budget."""
+def _book() -> "PriceBook":
+    """Read once, and only where somebody asks for a budget: it takes a tenth of a second."""
+    from shared.price_book import PriceBook
+
     return PriceBook()
