@@ -22,7 +22,7 @@ $(VENV)/.installed: pyproject.toml uv.lock
 	@$(BIN)/python -m compileall -q shared services studio
 	@touch $@
 
-demo: install ## Three runs on the real parts, live in the terminal (ONCE=1: end by itself).
+demo: install ## Four runs on the real parts, live in the terminal (ONCE=1: end by itself).
 	@$(BIN)/studio demo $(if $(ONCE),--once)
 
 up: install ## Start the whole stack on this machine; Ctrl-C stops it.

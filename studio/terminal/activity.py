@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
 
-from shared.steps import RunFinished, RunRequested, ToolCall, ToolResult, UserRequest
+from shared.steps import RunFinished, RunRequested, RunWaiting, ToolCall, ToolResult, UserRequest
 from studio.client.events import Delta, Event, ModelCallStarted, Retrying
 from studio.terminal.amounts import duration
 from studio.terminal.text import plain
@@ -45,6 +45,8 @@ class Activity:
             case ToolResult():
                 self.tools.pop(event.call_id, None)
                 self._turn_to(self._running())
+            case RunWaiting():
+                self._turn_to(f"waiting for {event.reason}")
             case RunFinished():
                 self._turn_to("adding up what it cost")
             case _:

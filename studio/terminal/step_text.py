@@ -140,7 +140,10 @@ def _other_words(step: Step) -> Words:
             return Words(f"to {step.budget_usd:g} USD by {step.who}")
         case ApprovalRequested():
             return Words(f"{step.tool} {one_line(words(step.arguments), LONG)}", (step.effect.value,))
-        case ApprovalResolved() | OutcomeResolved():
+        case ApprovalResolved():
+            instead = one_line(words(step.arguments), LONG) if step.arguments is not None else ""
+            return Words(f"{step.decision} by {step.who}", (one_line(words(step.note)), instead))
+        case OutcomeResolved():
             return Words(f"{step.decision} by {step.who}", (one_line(words(step.note)),))
         case AgentChanged():
             return Words(f"to {step.agent.name} v{step.agent.version}")
