@@ -38,6 +38,10 @@ Turn = UserRequest | AgentThought | ToolResult | AnswerRejected | AgentResponse
 """The steps that are messages of the conversation, in order."""
 
 
+RUNS = "runs"
+"""The unit of a result that other runs brought: how many they were."""
+
+
 class LogGap(StudioError):
     """The steps of a run do not follow one another; the log is not what the writers left."""
 
@@ -60,6 +64,7 @@ class RunState:
     begun if it had never waited for anybody; `rounds_before` are those of before it was retried.
     `fruitless_claims` counts the claims in a row after which nothing came of the run; `settled_in` is the
     claim in which the last irreversible call got its result; `ledger` is None for a run without a budget.
+    `callers` says which agent made each call; `runs` counts those that calls have started, with theirs.
     """
 
     request: RunRequested | None = None
@@ -79,7 +84,8 @@ class RunState:
     fruitless_claims: int = 0
     settled_in: int = 0
     rounds_before: int = 0
-    call_ids: set[str] = field(default_factory=set)
+    callers: dict[str, AgentRef | None] = field(default_factory=dict)
+    runs: int = 0
     corrections: int = 0
     corrected: bool = False
     rounds: int = 0
@@ -149,6 +155,14 @@ class RunState:
             case RunDeleted():
                 self.deleted = True
 
+    @property
+    def runs_left(self) -> int:
+        """How many runs its calls may still start, with all that those start."""
+        if self.request is None:
+            return 0
+        away = sum(call.most_runs or 0 for call in self.open_calls.values())
+        return max(0, self.request.most_runs - 1 - self.runs - away)
+
     def _claimed(self, step: RunClaimed) -> None:
         if self.waiting is not None and self.active_since is not None:
             self.active_since += max(step.at - self.waiting.at, timedelta())
@@ -182,7 +196,7 @@ class RunState:
     def _thought(self, step: AgentThought) -> None:
         self.fruitless_claims = 0
         self.turns.append(step)
-        self.call_ids.update(call.call_id for call in step.tool_calls)
+        self.callers.update((call.call_id, self.agent) for call in step.tool_calls)
         self.corrections, self.corrected = (self.corrections if self.corrected else 0), False
         self.rounds += 1
         self._model_call(step.model_call)
@@ -193,6 +207,7 @@ class RunState:
         call = self.open_calls.pop(step.call_id, None)
         if call is not None and call.effect is Effect.IRREVERSIBLE:
             self.settled_in = step.attempt
+        self.runs += int(step.units.get(RUNS, 0))
         self.decided.pop(step.call_id, None)
         if self.ledger is not None:
             self.ledger.answered(step)

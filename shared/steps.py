@@ -261,7 +261,8 @@ class RunRequested(Envelope):
     `response_format` is the JSON schema of the answer; `agents` are those that the run may be handed to or
     may ask; `after_run_id` is the run of the same session that must end first; `parent_call_id` is the tool
     call of the parent that this run answers; `root_run_id` is the top of the tree. `rates` are the prices of
-    the models that it may call, by which it keeps within `budget_usd`.
+    the models that it may call, by which it keeps within `budget_usd`; `most_runs` is how many runs it may
+    come to, itself and all that its calls start.
     """
 
     kind: Literal["run-requested"] = "run-requested"
@@ -284,6 +285,7 @@ class RunRequested(Envelope):
     agents: tuple[AgentSnapshot, ...] = ()
     history: tuple[HistoryPart, ...] = ()
     after_run_id: RunId | None = None
+    most_runs: int = Field(default=256, ge=1)
     parent_run_id: RunId | None = None
     parent_call_id: str | None = None
     root_run_id: RunId | None = None
@@ -303,17 +305,19 @@ class UserRequest(Envelope):
 
 
 class AgentThought(Envelope):
-    """An assistant message that asks for tools."""
+    """An assistant message that asks for tools; `dropped_calls` more of them than any run can make."""
 
     kind: Literal["agent-thought"] = "agent-thought"
     content: Text = ""
     reasoning: Text | None = None
     tool_calls: tuple[RequestedToolCall, ...]
+    dropped_calls: int = Field(default=0, ge=0)
     model_call: ModelCall
 
 
 class ToolCall(Envelope):
-    """The intent to call a tool, in the log before the tool runs."""
+    """The intent to call a tool, in the log before the tool runs; `most_runs`: what a run that answers it may
+    come to, with all that it starts."""
 
     kind: Literal["tool-call"] = "tool-call"
     call_id: str
@@ -321,6 +325,7 @@ class ToolCall(Envelope):
     arguments: JsonValue
     effect: Effect
     idempotency_key: str
+    most_runs: int | None = None
 
 
 class ToolResult(Envelope):

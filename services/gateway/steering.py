@@ -50,7 +50,7 @@ class Steering:
 
     async def approve(self, run: RunKey, call_id: str, said: ApprovalInput, who: str) -> RunStatus:
         def decide(standing: Standing) -> Step:
-            state = _state(standing)
+            state = standing.state
             asked = _asked(state, call_id)
             if asked.arguments_hash != said.arguments_hash:
                 raise other_arguments(asked.arguments_hash)
@@ -72,7 +72,7 @@ class Steering:
         at = now()
 
         def decide(standing: Standing) -> Step | None:
-            state = _state(standing)
+            state = standing.state
             late = (each for each in state.asked.values() if each.expires_at and each.expires_at <= at)
             asked = next(late, None)
             if asked is None or standing.status.is_final:
@@ -94,7 +94,7 @@ class Steering:
         """Say what became of a call whose outcome is unknown."""
 
         def decide(standing: Standing) -> Step:
-            state = _state(standing)
+            state = standing.state
             waiting = state.waiting
             if waiting is None or waiting.reason != "unknown-outcome" or waiting.call_id != call_id:
                 raise no_outcome_wanted(call_id)
@@ -120,7 +120,7 @@ class Steering:
                 raise Problem(RUN_ACTIVE, f"the run is {standing.status}; only what has ended can be retried")
             if standing.status is RunStatus.COMPLETED:
                 raise Problem(RUN_FINISHED, "the run is completed; start a new one")
-            request = _state(standing).request
+            request = standing.state.request
             if request is not None and request.parent_run_id is not None:
                 raise answers_another(request.parent_run_id)
             return RunRetried(**self._lifecycle.envelope(run, standing), who=who, why=why)
@@ -136,7 +136,7 @@ class Steering:
                 raise not_waiting(standing.status)
             if budget_usd is None:
                 return None
-            _check_budget(_state(standing), budget_usd)
+            _check_budget(standing.state, budget_usd)
             return BudgetRaised(**self._lifecycle.envelope(run, standing), budget_usd=budget_usd, who=who)
 
         return await self._append(run, decide)
@@ -147,19 +147,13 @@ class Steering:
         return standing.status
 
 
-def _state(standing: Standing) -> RunState:
-    if standing.state is None:
-        raise Problem(RUN_FINISHED, "the run's log is gone from the broker; no runner will go on with it")
-    return standing.state
-
-
 def _asked(state: RunState, call_id: str) -> ApprovalRequested:
     """Raises Problem (404, 409)."""
     if (asked := state.asked.get(call_id)) is not None and not state.status.is_final:
         return asked
     if (decided := state.decided.get(call_id)) is not None:
         raise call_decided(decided.resolved.decision, decided.resolved.who)
-    raise Problem(CALL_DECIDED, GONE) if call_id in state.call_ids else no_such_call(call_id)
+    raise Problem(CALL_DECIDED, GONE) if call_id in state.callers else no_such_call(call_id)
 
 
 def _check_budget(state: RunState, budget_usd: float) -> None:

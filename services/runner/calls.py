@@ -2,27 +2,31 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final, NoReturn
 
 from pydantic import JsonValue
 
-from services.runner.conversation import text_of
 from services.runner.model import canonical
 from services.runner.tools.base import ToolError
+from shared.provider_messages import text_of
 from shared.run_state import RunState
 from shared.steps import Effect, RequestedToolCall, ToolSpec
 
-CALL_ID_LENGTH = 9  # the provider takes nine letters and digits
+CALL_ID_LENGTH: Final = 9  # the provider takes nine letters and digits
+# What can stand in a path of the API and in a header of a request.
+_usable_id: Final = re.compile(r"(?!null$)[A-Za-z0-9_-]{1,64}")
 
 
 def new_call_ids(state: RunState, calls: Sequence[RequestedToolCall]) -> tuple[RequestedToolCall, ...]:
-    """The calls with ids that are unique in the run; a model may leave them out or repeat them."""
-    taken = set(state.call_ids)
+    """The calls with usable ids that are unique in the run; a model may leave them out or repeat them."""
+    taken = set(state.callers)
     unique: list[RequestedToolCall] = []
     for index, call in enumerate(calls):
         call_id = call.call_id
-        if not call_id or call_id == "null" or call_id in taken:
+        if _usable_id.fullmatch(call_id) is None or call_id in taken:
             call_id = _derived_id(state, index, taken)
         taken.add(call_id)
         unique.append(call if call_id == call.call_id else call.model_copy(update={"call_id": call_id}))
@@ -40,6 +44,7 @@ class CheckedCall:
     error_type: str | None = None
     complaint: str | None = None
     needs_approval: bool = False
+    asks_run: bool = False
 
     @property
     def arguments_hash(self) -> str:
@@ -62,19 +67,34 @@ def check_call(call: RequestedToolCall, specs: Sequence[ToolSpec], effect_of: Ef
     try:
         arguments = _parse(raw)
         effect = effect_of(spec, arguments)
-        return CheckedCall(call.call_id, call.tool, arguments, effect, needs_approval=spec.needs_approval)
+        return CheckedCall(
+            call.call_id,
+            call.tool,
+            arguments,
+            effect,
+            needs_approval=spec.needs_approval,
+            asks_run=spec.source == "agent",
+        )
     except ToolError as error:
         return CheckedCall(call.call_id, call.tool, raw, Effect.PURE, "invalid-arguments", str(error))
 
 
 def _parse(raw: str) -> dict[str, JsonValue]:
+    """Raises ToolError, also for what no JSON text in UTF-8 can hold."""
     try:
-        arguments = json.loads(raw or "{}")
+        arguments = json.loads(raw or "{}", parse_constant=_no_number)
+        canonical(arguments).encode()
+    except UnicodeEncodeError as error:
+        raise ToolError("The arguments have lone surrogates, which are no text; leave them out.") from error
     except (ValueError, RecursionError) as error:
         raise ToolError(f"The arguments are not valid JSON ({error}); write one JSON object.") from error
     if not isinstance(arguments, dict):
         raise ToolError("The arguments are not a JSON object; write one JSON object.")
     return arguments
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _derived_id(state: RunState, index: int, taken: set[str]) -> str:

@@ -17,7 +17,7 @@ from services.runner.journal import Draft
 from services.runner.means import Asked
 from shared.errors import Conflict
 from shared.run_log import RunLog
-from shared.run_state import RunState, fold
+from shared.run_state import RUNS, RunState, fold
 from shared.steps import (
     AgentSnapshot,
     CancelRequested,
@@ -129,6 +129,7 @@ def _request(key: RunKey, call: ToolCall, parent: RunRequested, asked: Asked) ->
         response_format=agent.response_format,
         agents=parent.agents,
         rates=parent.rates,
+        most_runs=call.most_runs or 1,
         user_id=parent.user_id,
         group=parent.group,
         priority=parent.priority,
@@ -140,7 +141,8 @@ def _request(key: RunKey, call: ToolCall, parent: RunRequested, asked: Asked) ->
 
 def _result(call: ToolCall, child: RunState, agent: AgentSnapshot) -> Draft:
     spent = child.ledger.used if child.ledger is not None and child.finished else None
-    fields: dict[str, Any] = {"call_id": call.call_id, "tool": call.tool, "units": {"runs": 1.0}}
+    runs = child.request.most_runs - child.runs_left if child.request is not None else 1
+    fields: dict[str, Any] = {"call_id": call.call_id, "tool": call.tool, "units": {RUNS: float(runs)}}
     fields["spent_usd"] = spent
     if child.response is not None and child.status is RunStatus.COMPLETED:
         return ToolResult, {**fields, "status": "ok", "result": text_of(child.response.content)}

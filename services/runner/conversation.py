@@ -1,6 +1,5 @@
 """From a run's snapshot and its turns to the next request to the model. Pure."""
 
-import json
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
@@ -8,21 +7,10 @@ from typing import Final
 from pydantic import JsonValue, TypeAdapter
 
 from services.runner.model import JsonObject, ModelRequest, Tools
+from shared.provider_messages import messages_of
+from shared.provider_messages import text_of as text_of
 from shared.run_state import Turn
-from shared.steps import (
-    AgentRef,
-    AgentResponse,
-    AgentSnapshot,
-    AgentThought,
-    AnswerRejected,
-    Message,
-    RequestedToolCall,
-    RunRequested,
-    Text,
-    ToolResult,
-    ToolSpec,
-    UserRequest,
-)
+from shared.steps import AgentRef, AgentSnapshot, Message, RunRequested, ToolSpec
 
 _specs: Final = TypeAdapter(tuple[ToolSpec, ...])
 
@@ -66,25 +54,6 @@ def agent_of(snapshot: RunRequested, ref: AgentRef | None) -> AgentSnapshot:
     raise LookupError(f"the run knows no agent {ref.name}@{ref.version}")
 
 
-def messages_of(turns: Iterable[Turn]) -> list[JsonObject]:
-    """The turns in the provider's form."""
-    return [message for turn in turns for message in _messages(turn)]
-
-
-def text_of(value: Text) -> str:
-    if not isinstance(value, str):
-        raise TypeError("the body of this text was not read")
-    return value
-
-
-def tool_content(result: ToolResult) -> str:
-    """What the model reads of a tool's result: text as it is, anything else as JSON."""
-    if result.status == "ok":
-        return result.result if isinstance(result.result, str) else _json(result.result)
-    told = result.result if isinstance(result.result, str) else _json(result.result)
-    return f"Error ({result.error_type or result.status}): {told}"
-
-
 def _opening(snapshot: RunRequested, agent: AgentSnapshot, history: Sequence[JsonObject]) -> list[JsonObject]:
     messages: list[JsonObject] = []
     if agent.instructions:
@@ -98,29 +67,6 @@ def _response_format(schema: dict[str, JsonValue]) -> JsonValue:
 
 def _earlier(message: Message) -> JsonObject:
     return {"role": message.role, "content": text_of(message.content)}
-
-
-def _messages(turn: Turn) -> list[JsonObject]:
-    match turn:
-        case UserRequest():
-            return [{"role": "user", "content": text_of(turn.content)}]
-        case AgentThought():
-            calls: list[JsonValue] = [_requested(call) for call in turn.tool_calls]
-            return [{"role": "assistant", "content": text_of(turn.content), "tool_calls": calls}]
-        case ToolResult():
-            told = {"role": "tool", "tool_call_id": turn.call_id, "name": turn.tool}
-            return [{**told, "content": tool_content(turn)}]
-        case AnswerRejected():
-            problem = f"{turn.problem}\nAnswer again, with nothing but JSON that fits the schema."
-            answer = {"role": "assistant", "content": text_of(turn.content)}
-            return [answer, {"role": "user", "content": problem}]
-        case AgentResponse():
-            return [{"role": "assistant", "content": text_of(turn.content)}]
-
-
-def _requested(call: RequestedToolCall) -> dict[str, JsonValue]:
-    function: dict[str, JsonValue] = {"name": call.tool, "arguments": text_of(call.arguments)}
-    return {"id": call.call_id, "type": "function", "function": function}
 
 
 @lru_cache(maxsize=32)
@@ -138,7 +84,3 @@ def _tool(spec: ToolSpec) -> JsonObject:
             "parameters": spec.parameters,
         },
     }
-
-
-def _json(value: JsonValue) -> str:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)

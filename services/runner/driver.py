@@ -4,8 +4,8 @@ What becomes of the job afterwards is decided in `worker`.
 """
 
 from typing import Final
+from uuid import UUID
 
-from services.runner.conversation import messages_of
 from services.runner.decision import Wait, next_action
 from services.runner.ending import ending
 from services.runner.job import Job
@@ -15,17 +15,20 @@ from services.runner.loop import HandedBack, RunLoop, Waiting
 from services.runner.means import Means
 from services.runner.model import JsonObject
 from shared.bodies import BodyMissing
+from shared.bus import RETENTION_S
 from shared.errors import Unavailable
-from shared.run_log import LogRead, RunLog
-from shared.run_state import LogGap, fold
+from shared.provider_messages import messages_of
+from shared.run_log import AGAIN_HEADER, LogRead, RunLog
+from shared.run_state import LogGap, RunState, fold
 from shared.service import Runtime
 from shared.steps import Failure, RunRequested, RunStatus, decode_steps
 from shared.subjects import RunKey
 
 FIRST_LOOK_S: Final = 0.1
 LONGEST_LOOK_S: Final = 5.0
-BODY_READS: Final = 5
-"""How often a missing body is looked for: a replica may be behind, and does not say so."""
+READS: Final = 5
+"""How often a log is read that lacks steps or a large value: a replica may be behind, and does not say so, or
+a gateway is putting back what the broker has lost."""
 
 
 class NotYet(Exception):
@@ -50,7 +53,7 @@ class Driver:
         another claim has to go on, Permanent or BodyMissing when none can, Undecodable or LogGap when nobody
         knows how.
         """
-        journal = self._journal(job, await self._read(job))
+        journal = await self._whole(job)
         if not journal.state.finished and not journal.state.deleted:
             await self._go_on(job, journal)
         await self._tell_parent(journal)
@@ -60,8 +63,8 @@ class Driver:
             raise HandedBack
         if _still_waits(journal):
             raise Waiting
-        history = await self._history(journal.request, job)
-        redelivered = journal.state.next_seq > 1
+        history = [] if journal.state.cancel else await self._history(journal.request, job)
+        redelivered = journal.state.next_seq > 1 or job.delivered > 1
         journal.claim(self.runner)
         if redelivered:
             await journal.commit()  # another runner may still be at it: be sure before anything is paid
@@ -98,13 +101,19 @@ class Driver:
                 continue
             try:
                 earlier = fold((await self._log.read(RunKey(request.project, part.run_id))).steps)
-            except LogGap:  # its beginning has left the broker
-                continue
-            if earlier.request is not None and not earlier.finished and not earlier.deleted:
+            except LogGap:  # its beginning has left the broker, or is still to come
+                earlier = RunState()
+            is_open = not earlier.finished if earlier.request is not None else self._may_come(part.run_id)
+            if is_open and not earlier.deleted:
                 raise NotYet(min(FIRST_LOOK_S * job.delivered, LONGEST_LOOK_S))
             if earlier.finished and earlier.finished.status is RunStatus.COMPLETED:
                 messages += messages_of(earlier.turns)
         return messages
+
+    def _may_come(self, run_id: str) -> bool:
+        """Of a run that the broker does not have: accepted so lately, it waits elsewhere for its turn."""
+        accepted_at_s = (UUID(run_id).int >> 80) / 1000
+        return self._means.clock().timestamp() - accepted_at_s < RETENTION_S
 
     async def _end(self, journal: Journal, failure: Failure) -> None:
         journal.record(*ending(journal.state, self._means.clock(), RunStatus.FAILED, failure))
@@ -113,16 +122,24 @@ class Driver:
     def _journal(self, job: Job, read: LogRead) -> Journal:
         return Journal(self._log, job.key, read, clock=self._means.clock, interrupt=job.interrupt)
 
-    async def _read(self, job: Job) -> LogRead:
-        """A first delivery has no log yet, which the first append proves; others are read whole."""
-        if job.is_first and b'"$body"' not in job.message.data:
-            return LogRead(tuple(decode_steps(job.message.data)), 0)
+    async def _whole(self, job: Job) -> Journal:
         try:
-            return await self._log.read(job.key, fresh=True)
-        except BodyMissing as error:
-            if job.delivered < BODY_READS:
+            return self._journal(job, await self._read(job))
+        except (BodyMissing, LogGap) as error:
+            if job.delivered < READS:
                 raise Unavailable(str(error)) from error
             raise
+
+    async def _read(self, job: Job) -> LogRead:
+        """A first delivery has no log yet, which the first append proves; others are read whole."""
+        if AGAIN_HEADER not in (job.message.headers or {}) and not self._may_come(job.key.run_id):
+            raise LogGap(
+                "this run's job was given up once, and its log may have left the broker since; "
+                "cancel, resume or retry the run instead"
+            )
+        if job.is_first and b'"$body"' not in job.message.data:
+            return LogRead(tuple(decode_steps(job.message.data)), 0)
+        return await self._log.read(job.key, fresh=True)
 
 
 def _still_waits(journal: Journal) -> bool:

@@ -22,6 +22,7 @@ from shared.dead_letters import DeadLetters
 from shared.puller import Puller
 from shared.run_log import RunLog
 from shared.service import Runtime
+from shared.tasks import end
 
 
 @asynccontextmanager
@@ -66,6 +67,4 @@ async def _working(runtime: Runtime, work: dict[str, Coroutine[Any, Any, None]])
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)

@@ -77,9 +77,9 @@ class Performer:
             case CallTools():
                 await self._call_tools(action)
             case Act():
-                run_id, rules = self._journal.key.run_id, self._rules()
-                drafts = [draft for decided in action.decided for draft in acted(run_id, decided, rules)]
-                self._journal.record(*drafts)
+                for decided in action.decided:
+                    rules = self._rules(self._caller(decided.asked.call_id))
+                    self._journal.record(*acted(self._journal.state, decided, rules))
             case Settle():
                 await self._settle(action)
             case Wait():
@@ -105,7 +105,8 @@ class Performer:
             return await self.finish(Finish(RunStatus.FAILED, error.failure))
         self._feed.close()
         if reply.tool_calls:
-            return self._journal.record(*thought(self._journal.state, request, reply, self._rules()))
+            rules = self._rules(self._agent)
+            return self._journal.record(*thought(self._journal.state, request, reply, rules))
         return await self._answered(request, reply)
 
     def _request(self) -> ModelRequest:
@@ -152,8 +153,12 @@ class Performer:
         result = (ToolResult, {**fields, "status": "unknown", "result": UNKNOWN})
         await self.finish(Finish(RunStatus.FAILED, failure), result)
 
-    def _rules(self) -> Rules:
-        return Rules(self._agent, self._calls.effect_of, self._means.clock())
+    def _rules(self, agent: AgentSnapshot) -> Rules:
+        return Rules(agent, self._calls.effect_of, self._means.clock())
+
+    def _caller(self, call_id: str) -> AgentSnapshot:
+        """The agent that made the call."""
+        return agent_of(self._journal.request, self._journal.state.callers.get(call_id))
 
     @property
     def _agent(self) -> AgentSnapshot:

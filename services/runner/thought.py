@@ -1,8 +1,9 @@
 """From an assistant message that asks for tools to the steps that record it. No input and output."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from pydantic import JsonValue
 
@@ -20,7 +21,10 @@ from shared.steps import (
     ToolResult,
 )
 
-NOBODY_ANSWERED = "Nobody decided about this call in time; it was not made."
+MOST_CALLS: Final = 64
+"""Of one message of the model."""
+TOO_MANY_RUNS: Final = "This run has started all the runs that it may; do without another agent."
+NOBODY_ANSWERED: Final = "Nobody decided about this call in time; it was not made."
 
 
 @dataclass(frozen=True)
@@ -37,26 +41,30 @@ def thought(state: RunState, request: ModelRequest, reply: ModelReply, rules: Ru
 
     Beyond the last round there are no intents: the calls are recorded, but will not be made.
     """
-    calls = new_call_ids(state, reply.tool_calls)
+    calls = new_call_ids(state, reply.tool_calls[:MOST_CALLS])
     fields = {
         "content": reply.content,
         "reasoning": reply.reasoning,
         "tool_calls": calls,
+        "dropped_calls": len(reply.tool_calls) - len(calls),
         "model_call": reply.call(request),
     }
     drafts: list[Draft] = [(AgentThought, fields)]
     if state.request is not None and state.rounds - state.rounds_before < state.request.max_rounds:
-        for call in calls:
-            checked = check_call(call, rules.agent.tools, rules.effect_of)
-            if checked.needs_approval and checked.complaint is None:
-                drafts.append(_question(checked, rules.now, state.request.approval_timeout_s))
+        checked = [check_call(call, rules.agent.tools, rules.effect_of) for call in calls]
+        shares = _shares(state.runs_left, sum(call.asks_run for call in checked))
+        for call in checked:
+            most_runs = next(shares) if call.asks_run else 0
+            if call.needs_approval and call.complaint is None:
+                drafts.append(_question(call, rules.now, state.request.approval_timeout_s))
             else:
-                drafts += _intent(state.request.run_id, checked)
+                drafts += _intent(state.request.run_id, call, most_runs)
     return drafts
 
 
-def acted(run_id: str, decision: Decided, rules: Rules) -> list[Draft]:
-    """What a person's decision makes of a call: its intent, or the result that says no."""
+def acted(state: RunState, decision: Decided, rules: Rules) -> list[Draft]:
+    """What a person's decision makes of a call: its intent, or the result that says no. `rules` are those of
+    the agent that made the call, which need not be the one that the conversation belongs to now."""
     asked, resolved = decision.asked, decision.resolved
     if resolved.decision != "approved":
         why = (
@@ -66,13 +74,19 @@ def acted(run_id: str, decision: Decided, rules: Rules) -> list[Draft]:
         )
         result = {"call_id": asked.call_id, "tool": asked.tool, "status": "denied", "result": why.strip()}
         return [(ToolResult, result)]
-    if resolved.arguments is None:
-        call = CheckedCall(asked.call_id, asked.tool, asked.arguments, asked.effect)
-        return _intent(run_id, call)
-    edited = RequestedToolCall(
-        call_id=asked.call_id, tool=asked.tool, arguments=canonical(resolved.arguments)
-    )
-    return _intent(run_id, check_call(edited, rules.agent.tools, rules.effect_of))
+    given = asked.arguments if resolved.arguments is None else resolved.arguments
+    meant = RequestedToolCall(call_id=asked.call_id, tool=asked.tool, arguments=canonical(given))
+    checked = check_call(meant, rules.agent.tools, rules.effect_of)
+    run_id = state.request.run_id if state.request else ""
+    return _intent(run_id, checked, next(_shares(state.runs_left, len(state.asked) + len(state.decided))))
+
+
+def _shares(left: int, asking: int) -> Iterator[int]:
+    """How many runs each of the calls may start, equal while there are enough for all."""
+    for others in range(asking, 0, -1):
+        share = max(min(left, 1), left // others)
+        left -= share
+        yield share
 
 
 def _question(call: CheckedCall, now: datetime, timeout_s: float | None) -> Draft:
@@ -87,8 +101,11 @@ def _question(call: CheckedCall, now: datetime, timeout_s: float | None) -> Draf
     return ApprovalRequested, fields
 
 
-def _intent(run_id: str, call: CheckedCall) -> list[Draft]:
+def _intent(run_id: str, call: CheckedCall, most_runs: int) -> list[Draft]:
+    if call.asks_run and most_runs == 0:
+        call = replace(call, asks_run=False, error_type="failed", complaint=TOO_MANY_RUNS)
     intent: Mapping[str, JsonValue | Effect] = {
+        "most_runs": most_runs if call.asks_run else None,
         "call_id": call.call_id,
         "tool": call.tool,
         "arguments": call.arguments,

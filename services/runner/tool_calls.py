@@ -1,7 +1,7 @@
 """Making the calls of a run: by the runner's own tools, by remote ones, by child runs, or by handing over."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from pydantic import JsonValue
 
@@ -56,11 +56,11 @@ class ToolCalls:
     async def cancel_children(self, why: str) -> None:
         """The runs that answer open calls have nobody left to answer."""
         for call in self._journal.state.open_calls.values():
-            if self._means.family is not None and self._spec_of(call.tool).source == "agent":
+            if self._means.family is not None and self._spec_of(call).source == "agent":
                 await self._means.family.cancel(call, why)
 
     async def _make_one(self, call: ToolCall) -> None:
-        spec = self._spec_of(call.tool)
+        spec = self._spec_of(call)
         match spec.source:
             case "handoff":
                 self._journal.record(*self._hand_over(call, spec))
@@ -102,7 +102,7 @@ class ToolCalls:
             asking = [
                 each.call_id
                 for each in self._journal.state.open_calls.values()
-                if each.call_id not in ledger.reserved and self._spec_of(each.tool).source == "agent"
+                if each.call_id not in ledger.reserved and self._spec_of(each).source == "agent"
             ]
             usd = share(ledger, len(asking), own.get("budget_usd"))
             self._journal.record((SpendReserved, {"call_id": call.call_id, "usd": usd}))
@@ -136,15 +136,11 @@ class ToolCalls:
     def _agent(self) -> AgentSnapshot:
         return agent_of(self._journal.request, self._journal.state.agent)
 
-    def _spec_of(self, tool: str) -> ToolSpec:
-        """The tool of the call, which another agent may have asked for before it handed over."""
-        return next(spec for spec in self._specs() if spec.name == tool)
-
-    def _specs(self) -> Iterator[ToolSpec]:
-        yield from self._agent.tools
-        yield from self._journal.request.tools
-        for agent in self._journal.request.agents:
-            yield from agent.tools
+    def _spec_of(self, call: ToolCall) -> ToolSpec:
+        """The tool of the call, as the agent had it that made the call: it may have handed over since."""
+        state = self._journal.state
+        agent = agent_of(self._journal.request, state.callers.get(call.call_id))
+        return next(spec for spec in agent.tools if spec.name == call.tool)
 
 
 def _agent_named_by(spec: ToolSpec) -> AgentRef:

@@ -98,7 +98,8 @@ def step_words(step: Step) -> Words:
         case UserRequest():
             return Words(one_line(words(step.content), LONG))
         case AgentThought():
-            calls = ", ".join(map(_wanted, step.tool_calls))
+            dropped = [counted(step.dropped_calls, "call") + " too many"] if step.dropped_calls else []
+            calls = ", ".join([*map(_wanted, step.tool_calls), *dropped])
             said = one_line(words(step.content), LONG)
             return Words(
                 f"{said}\ncalls {calls}" if said else f"calls {calls}", _model_facts(step.model_call)

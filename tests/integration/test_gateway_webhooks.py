@@ -5,9 +5,12 @@ import base64
 import hashlib
 import hmac
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -15,6 +18,7 @@ import pytest
 from services.gateway.examples import ANSWERS
 from services.gateway.webhooks import deliveries as sending
 from services.gateway.webhooks import examples
+from services.gateway.webhooks.store import Room, add, claim
 from shared.database import Database
 from shared.steps import Failure, RunFinished, RunRequested, RunWaiting, now
 from shared.subjects import RunKey
@@ -23,7 +27,7 @@ from tests.support.fake_runner import Batches, running_fake_runner
 from tests.support.gateway import Gateway, projecting, running_gateway
 from tests.support.proxy import proxied
 from tests.support.receiver import Received, Receiver, answer, running_receiver
-from tests.support.steps import claimed, make
+from tests.support.steps import claimed, make, new_key
 from tests.support.waiting import eventually
 
 
@@ -259,6 +263,30 @@ async def test_a_slow_receiver_takes_few_places_and_does_not_slow_runs(
     released.set()
     await settled(gateway, hook, 10)
     assert receiver.most_at_once == sending.MOST_OF_A_HOST
+
+
+async def test_a_project_with_many_hosts_that_hang_takes_no_place_from_another(database: Database) -> None:
+    hosts = [("busy", f"host-{number}.example.com") for number in range(20)] + [("other", "example.com")]
+    room = Room(sending.MOST_AT_ONCE, sending.MOST_OF_A_HOST, sending.MOST_OF_A_PROJECT)
+    async with database.transaction() as connection:
+        for project, host in hosts:
+            webhook_id = UUID(new_key().run_id)
+            values = (webhook_id, f"https://{host}", host, ["run.finished"], True, "")
+            assert await add(connection, project, values, 100)
+            for number in range(3):
+                await connection.execute(
+                    "INSERT INTO webhook_deliveries (id, webhook_id, project, event_id, type, at, due_at) "
+                    "VALUES (uuidv7(), $1, $2, $3, 'run.finished', now(), now() - interval '1 hour' * $4)",
+                    *(webhook_id, project, f"evt_{number}", 1 if project == "other" else 2),
+                )
+        scarce = await claim(connection, replace(room, places=2), sending.LEASE, [])
+        assert Counter(each.event.project for each in scarce) == {"busy": 1, "other": 1}
+        more = await claim(connection, room, sending.LEASE, scarce)
+        assert Counter(each.event.project for each in more) == {
+            "busy": sending.MOST_OF_A_PROJECT - 1,
+            "other": 2,
+        }
+        assert await claim(connection, room, sending.LEASE, [*scarce, *more]) == []
 
 
 async def test_a_webhook_that_is_off_is_told_nothing_and_one_of_another_project_neither(

@@ -33,7 +33,7 @@ from shared.subjects import RunKey
 from tests.support.processes import ServiceProcess
 from tests.support.runner_field import Field, field_at
 from tests.support.runs import ALL_TOOLS
-from tests.support.steps import only, tool_spec
+from tests.support.steps import new_key, only, requested, tool_spec
 from tests.support.waiting import eventually
 
 HELPER = AgentSnapshot(ref=AgentRef(name="helper", version=3), model="mistral-small-latest", tools=ALL_TOOLS)
@@ -289,3 +289,37 @@ async def test_a_run_of_a_session_waits_for_the_one_before_and_knows_what_was_sa
     assert claim.at >= ended
     [answer] = only(await field.steps(second), AgentResponse)
     assert answer.model_call.usage.input == 30  # ten for each of: question and answer before, question now
+
+
+async def test_a_run_of_a_session_waits_for_one_that_the_broker_does_not_have_yet(field: Field) -> None:
+    await field.runner()
+    first = new_key()
+    after = {"history": (HistoryPart(run_id=first.run_id),), "after_run_id": first.run_id}
+    second, cancelled = await field.send_with(after, rounds=0), await field.send_with(after, rounds=0)
+    await field.cancel(cancelled)
+    assert (await field.finished(cancelled)).status == RunStatus.CANCELLED
+    assert only(await field.steps(second), RunClaimed) == []
+    prompt = json.dumps({"name": first.run_id, "rounds": 0})
+    await field.log.request(first, field.log.seal([requested(first, prompt=prompt)]))
+    assert (await field.finished(second)).status == RunStatus.COMPLETED
+    assert only(await field.steps(second), RunClaimed)[0].at >= (await field.finished(first)).at
+
+
+async def test_a_run_of_a_session_goes_on_without_one_that_the_broker_has_forgotten(field: Field) -> None:
+    await field.runner()
+    forgotten = "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"  # its id tells that it is of 2024
+    key = await field.send_with({"history": (HistoryPart(run_id=forgotten),)}, rounds=0)
+    assert (await field.finished(key)).status == RunStatus.COMPLETED
+
+
+async def test_a_tree_of_runs_has_a_bound(field: Field) -> None:
+    await field.runner()
+    leaf = json.dumps({"name": "leaf", "rounds": 0})
+    plan = json.dumps({"tool": "ask_helper", "rounds": 1, "calls": 5, "arguments": {"prompt": leaf}})
+    helper = HELPER.model_copy(update={"tools": (ASK,)})
+    snapshot = {"tools": (ASK,), "agents": (helper,), "most_runs": 12}
+    key = await field.send_with(snapshot, tool="ask_helper", rounds=1, calls=3, arguments={"prompt": plan})
+    assert (await field.finished(key)).status == RunStatus.COMPLETED
+    state = fold(await field.steps(key))
+    assert (state.runs, state.runs_left) == (11, 0)
+    assert len(field.notes("model leaf")) == 8

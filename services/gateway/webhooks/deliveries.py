@@ -6,7 +6,6 @@ and the receiver sees the same `Webhook-Id` again.
 
 import asyncio
 import random
-from collections import Counter as Counted
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from time import monotonic
@@ -21,6 +20,7 @@ from services.gateway.webhooks.signature import secret_of, signed
 from services.gateway.webhooks.store import Claimed
 from shared.database import Database
 from shared.errors import StudioError
+from shared.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +28,7 @@ EVERY_S: Final = 1.0
 PACE_S: Final = 0.01  # a backlog for a host that fails at once must not take the gateway's whole time
 MOST_AT_ONCE: Final = 32
 MOST_OF_A_HOST: Final = 4
+MOST_OF_A_PROJECT: Final = 8
 LEASE: Final = timedelta(seconds=60)
 FIRST_PAUSE_S: Final = 5.0
 LONGEST_PAUSE_S: Final = 4 * 3600.0
@@ -50,7 +51,7 @@ class Deliveries:
         self._sender = sender
         self._pepper = pepper
         self._chance = chance
-        self._underway: dict[asyncio.Task[None], str] = {}
+        self._underway: dict[asyncio.Task[None], Claimed] = {}
         self._forget_at = monotonic()
 
     async def run(self) -> None:
@@ -59,12 +60,10 @@ class Deliveries:
             while True:
                 for delivery in await self._claim():
                     task = asyncio.create_task(self._deliver(delivery), name="deliver to a webhook")
-                    self._underway[task] = delivery.host
+                    self._underway[task] = delivery
                 await self._pause()
         finally:
-            for task in self._underway:
-                task.cancel()
-            await asyncio.gather(*self._underway, return_exceptions=True)
+            await end(*self._underway)
 
     async def _pause(self) -> None:
         """Until an attempt has ended, for that makes room, or it is time to look again."""
@@ -77,16 +76,15 @@ class Deliveries:
             task.result()
 
     async def _claim(self) -> list[Claimed]:
-        room = MOST_AT_ONCE - len(self._underway)
-        if room <= 0:
+        room = store.Room(MOST_AT_ONCE - len(self._underway), MOST_OF_A_HOST, MOST_OF_A_PROJECT)
+        if room.places <= 0:
             return []
-        underway = Counted(self._underway.values())
         try:
             async with self._database.transaction() as connection:
                 if monotonic() >= self._forget_at:
                     await store.forget(connection, KEPT, MOST_FORGOTTEN)
                     self._forget_at = monotonic() + FORGET_EVERY_S
-                return await store.claim(connection, room, MOST_OF_A_HOST, LEASE, underway)
+                return await store.claim(connection, room, LEASE, self._underway.values())
         except StudioError as error:
             log.info("webhooks wait for the database", error=str(error))
             return []

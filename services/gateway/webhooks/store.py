@@ -1,6 +1,7 @@
 """What the gateway writes about webhooks and deliveries. Each function is one statement."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -36,21 +37,28 @@ SEND_AGAIN: Final = f"""
     UPDATE webhook_deliveries SET status = 'pending', attempts = 0, due_at = now()
     WHERE project = $1 AND webhook_id = $2 AND id = $3 RETURNING {reads.COLUMNS}
 """  # noqa: S608 - constants
-# Of each webhook the oldest few, of each host a few of those: a slow one takes no place from the others.
+# Of each webhook the oldest few, of each host a few of those, of each project a few more, the projects in
+# turn: whoever is slow takes no place from the others.
 CLAIM: Final = """
     WITH due AS (
-        SELECT d.id, w.host, d.due_at FROM webhooks AS w CROSS JOIN LATERAL (
+        SELECT d.id, w.project, w.host, d.due_at FROM webhooks AS w CROSS JOIN LATERAL (
             SELECT id, due_at FROM webhook_deliveries
             WHERE webhook_id = w.id AND status = 'pending' AND due_at <= now()
             ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
         ) AS d WHERE w.active
     ), ranked AS (
-        SELECT id, due_at, row_number() OVER (PARTITION BY host ORDER BY due_at) + COALESCE(count, 0) AS rank
-        FROM due LEFT JOIN unnest($4::text[], $5::bigint[]) AS underway (host, count) USING (host)
+        SELECT id, project, due_at,
+               row_number() OVER (PARTITION BY host ORDER BY due_at) + COALESCE(count, 0) AS place
+        FROM due LEFT JOIN unnest($5::text[], $6::bigint[]) AS underway (host, count) USING (host)
+    ), fair AS (
+        SELECT id, due_at,
+               row_number() OVER (PARTITION BY project ORDER BY due_at) + COALESCE(count, 0) AS place
+        FROM ranked LEFT JOIN unnest($7::text[], $8::bigint[]) AS underway (project, count) USING (project)
+        WHERE place <= $2
     )
-    UPDATE webhook_deliveries AS d SET attempts = attempts + 1, due_at = now() + $3 FROM webhooks AS w
+    UPDATE webhook_deliveries AS d SET attempts = attempts + 1, due_at = now() + $4 FROM webhooks AS w
     WHERE w.id = d.webhook_id
-    AND d.id IN (SELECT id FROM ranked WHERE rank <= $2 ORDER BY due_at LIMIT $1)
+    AND d.id IN (SELECT id FROM fair WHERE place <= $3 ORDER BY place, due_at LIMIT $1)
     RETURNING d.id, d.webhook_id, d.event_id, d.type, d.project, d.at, d.run_id, d.attempts, d.due_at,
               w.url, w.host
 """
@@ -112,15 +120,23 @@ async def send_again(
     return reads.delivery_of(row) if row else None
 
 
-async def claim(
-    connection: Connection, most: int, most_of_one: int, lease: timedelta, underway: Mapping[str, int]
-) -> list[Claimed]:
-    """Those that are due, at most so many of one host, those `underway` included.
+@dataclass(frozen=True)
+class Room:
+    """How many attempts may begin: in all, and of one host and of one project with those under way."""
 
-    Nobody else gets them before the lease is over.
-    """
-    hosts, counts = list(underway), list(underway.values())
-    rows = await connection.fetch(CLAIM, most, most_of_one, lease, hosts, counts)
+    places: int
+    of_a_host: int
+    of_a_project: int
+
+
+async def claim(
+    connection: Connection, room: Room, lease: timedelta, underway: Iterable[Claimed]
+) -> list[Claimed]:
+    """Those that are due, as far as there is room. Nobody else gets them before the lease is over."""
+    going = list(underway)
+    hosts, projects = Counter(each.host for each in going), Counter(each.event.project for each in going)
+    busy = (list(hosts), list(hosts.values()), list(projects), list(projects.values()))
+    rows = await connection.fetch(CLAIM, room.places, room.of_a_host, room.of_a_project, lease, *busy)
     return [_claimed(row) for row in rows]
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from typing import Final
+from typing import Final, NoReturn
 
 import httpx2
 from pydantic import JsonValue
@@ -116,10 +116,14 @@ async def _read(response: httpx2.Response, limit: int) -> tuple[bytes, bool]:
 def _parsed(text: str) -> JsonValue:
     """What calls itself JSON and is none is told as the text that it is."""
     try:
-        value: JsonValue = json.loads(text)
+        value: JsonValue = json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError):
         return text
     return value
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _kind(error: Exception) -> str:

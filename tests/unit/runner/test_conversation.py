@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.runner.calls import CALL_ID_LENGTH, check_call, new_call_ids
-from services.runner.conversation import Conversation, agent_of, tool_content
+from services.runner.conversation import Conversation, agent_of
 from services.runner.model import ModelRequest, Tools
 from services.runner.tools.base import ToolError
+from shared.provider_messages import tool_content
 from shared.run_state import fold
 from shared.steps import (
     AgentResponse,
@@ -157,7 +159,7 @@ ids = st.sampled_from(["", "null", "call00001", "call00002", "x"]) | st.text(max
 @given(st.lists(ids, max_size=12), st.sets(ids, max_size=5))
 def test_call_ids_are_unique_in_the_run(given_ids: list[str], taken: set[str]) -> None:
     state = fold([requested(KEY)])
-    state.call_ids = set(taken)
+    state.callers = dict.fromkeys(taken)
     calls = [RequestedToolCall(call_id=i, tool="t", arguments="{}") for i in given_ids]
     made = [c.call_id for c in new_call_ids(state, calls)]
     assert len(set(made)) == len(made)
@@ -166,6 +168,7 @@ def test_call_ids_are_unique_in_the_run(given_ids: list[str], taken: set[str]) -
     assert "null" not in made
     for before, after in zip(given_ids, made, strict=True):
         assert after == before or (len(after) == CALL_ID_LENGTH == 9 and after.isalnum())
+        assert re.fullmatch("[A-Za-z0-9_-]{1,64}", after)
     assert [c.call_id for c in new_call_ids(state, calls)] == made
 
 
@@ -186,6 +189,16 @@ def test_arguments_that_are_no_object_are_told_to_the_model(raw: str) -> None:
     assert outcome.error_type == "invalid-arguments"
     assert "JSON object" in outcome.complaint
     assert (outcome.arguments, outcome.effect) == (raw, Effect.PURE)
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [('{"a": "\\ud800"}', "lone surrogates"), ('{"a": NaN}', "NaN"), ('{"a": [-Infinity]}', "-Infinity")],
+)
+def test_arguments_that_no_json_in_utf_8_can_hold_are_told_to_the_model(raw: str, why: str) -> None:
+    outcome = checked(raw)
+    assert outcome.error_type == "invalid-arguments"
+    assert why in outcome.complaint
 
 
 def test_arguments_left_out_are_an_empty_object() -> None:
