@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from shared.errors import StudioError
     from shared.steps import BodyRef, Message, RunStatus, Step
     from studio.client.asynchronous import AsyncStudio
+    from studio.client.automation_models import Delivery, NewWebhook, Schedule, Tick, Webhook
     from studio.client.errors import (
         ApiError,
         BadAnswer,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         Invalid,
         NoServer,
         NotFound,
+        NotSaved,
         RunFailed,
         StillRunning,
         Unauthorized,
@@ -33,17 +35,20 @@ if TYPE_CHECKING:
         Agent,
         AgentDiff,
         AgentSummary,
+        Artifact,
         Batch,
         ChatReply,
         Group,
         ModelList,
+        Note,
         Run,
         RunSummary,
         Session,
-        Tool,
+        SessionRun,
     )
     from studio.client.retries import RetryPolicy
     from studio.client.sync import Studio
+    from studio.client.tool_models import McpServer, Tool
 
 __all__ = [
     "Accepted",
@@ -51,6 +56,7 @@ __all__ = [
     "AgentDiff",
     "AgentSummary",
     "ApiError",
+    "Artifact",
     "AsyncStudio",
     "BadAnswer",
     "Batch",
@@ -58,35 +64,53 @@ __all__ = [
     "Busy",
     "ChatReply",
     "Conflict",
+    "Delivery",
     "Delta",
     "Event",
     "FieldError",
     "Group",
     "Invalid",
+    "McpServer",
     "Message",
     "ModelCallStarted",
     "ModelList",
+    "NewWebhook",
     "NoServer",
     "NotFound",
+    "NotSaved",
+    "Note",
     "RetryPolicy",
     "Retrying",
     "Run",
     "RunFailed",
     "RunStatus",
     "RunSummary",
+    "Schedule",
     "Session",
+    "SessionRun",
     "Step",
     "StillRunning",
     "Studio",
     "StudioError",
+    "Tick",
     "Tool",
     "Unauthorized",
     "Unavailable",
     "Unreachable",
     "Unsendable",
+    "Webhook",
 ]
 
-_MODULES = ("sync", "asynchronous", "errors", "events", "models", "retries")
+_MODULES = (
+    "sync",
+    "asynchronous",
+    "automation_models",
+    "errors",
+    "events",
+    "models",
+    "retries",
+    "tool_models",
+)
 
 
 if not TYPE_CHECKING:  # a checker would take every name for one that is there

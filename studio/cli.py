@@ -16,11 +16,24 @@ COMMANDS: Final = {
     **dict.fromkeys(("up", "down", "status", "doctor"), "studio.commands.stack"),
     "logs": "studio.commands.logs",
     **dict.fromkeys(("run", "runs", "show", "cancel", "delete"), "studio.commands.runs"),
-    **dict.fromkeys(("waiting", "approve", "deny", "settle", "retry"), "studio.commands.waiting"),
-    "agents": "studio.commands.agents",
+    **dict.fromkeys(("waiting", "approve", "deny", "settle", "resume", "retry"), "studio.commands.waiting"),
     "batch": "studio.commands.batch",
+    **dict.fromkeys(("artifacts", "session"), "studio.commands.results"),
+    "agents": "studio.commands.agents",
+    "tools": "studio.commands.tools",
+    "mcp": "studio.commands.mcp",
+    "schedules": "studio.commands.schedules",
+    "webhooks": "studio.commands.webhooks",
     "demo": "studio.commands.demo",
 }
+PANELS: Final = {
+    **dict.fromkeys(("stack", "logs", "demo"), "The stack on this machine"),
+    **dict.fromkeys(("runs", "batch", "results"), "Runs"),
+    "waiting": "Runs that need a person",
+    **dict.fromkeys(("agents", "tools", "mcp"), "What runs are made of"),
+    **dict.fromkeys(("schedules", "webhooks"), "What happens by itself"),
+}
+"""Under which heading the help lists the commands of a module of `studio.commands`."""
 
 
 class LazyGroup(TyperGroup):
@@ -33,7 +46,10 @@ class LazyGroup(TyperGroup):
         # For a name that is not there all are loaded, since the nearest ones are suggested.
         for name in [cmd_name] if cmd_name in COMMANDS else COMMANDS:
             if name not in self.commands:
-                self.commands.update(get_group(import_module(COMMANDS[name]).app).commands)
+                found: Any = get_group(import_module(COMMANDS[name]).app).commands
+                for command in found.values():
+                    command.rich_help_panel = PANELS[COMMANDS[name].rpartition(".")[2]]
+                self.commands.update(found)
         return self.commands.get(cmd_name)
 
 

@@ -2,56 +2,65 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
-from functools import partial
+from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 import httpx
-from pydantic import JsonValue
 
 from shared.steps import Step
 from studio.client import calls
 from studio.client.address import find_address
-from studio.client.calls import WAIT_S, Call, Result
-from studio.client.decisions import approval, denial
-from studio.client.errors import StudioError
+from studio.client.calls.call import Call, Listing, Result
+from studio.client.calls.runs import WAIT_S
+from studio.client.errors import StudioError, error_of
 from studio.client.events import Event
 from studio.client.feed import Feed
+from studio.client.files import new_file
 from studio.client.http import (
     call_arguments,
     client_arguments,
     feed_arguments,
+    file_arguments,
     network_errors,
     no_stream,
     result,
     streams,
 )
-from studio.client.models import (
-    Accepted,
-    Agent,
-    AgentDiff,
-    AgentSummary,
-    Batch,
-    BatchCancelled,
-    BatchLine,
-    ChatReply,
-    Group,
-    GroupCancelled,
-    ModelList,
-    Page,
-    Run,
-    RunSummary,
-    Session,
-    Tool,
-    WaitingCall,
-    WaitingRun,
-)
-from studio.client.options import ChatOptions, RunFilters, RunOptions
+from studio.client.methods import described
+from studio.client.models import Run
+from studio.client.options import RunOptions
 from studio.client.retries import USUAL, RetryPolicy, Tries
 
 Item = TypeVar("Item")
+Given = ParamSpec("Given")
+
+
+def _method(
+    request: Callable[Given, Call[Result]],
+) -> "Callable[Concatenate[AsyncStudio, Given], Coroutine[Any, Any, Result]]":
+    """Makes the call and returns what it gives."""
+
+    async def method(self: "AsyncStudio", /, *given: Given.args, **named: Given.kwargs) -> Result:
+        return await self._send(request(*given, **named))
+
+    return described(method, request)
+
+
+def _listing(
+    request: Callable[Given, Listing[Item]],
+) -> "Callable[Concatenate[AsyncStudio, Given], AsyncGenerator[Item, None]]":
+    """Reads the list page by page."""
+
+    async def method(
+        self: "AsyncStudio", /, *given: Given.args, **named: Given.kwargs
+    ) -> AsyncGenerator[Item, None]:
+        async for item in self._items(request(*given, **named)):
+            yield item
+
+    return described(method, request)
 
 
 class AsyncStudio:
@@ -87,10 +96,6 @@ class AsyncStudio:
             async for event in events:
                 yield event
 
-    async def create(self, prompt: str, **options: Unpack[RunOptions]) -> Accepted:
-        """Start a run and return at once."""
-        return await self._send(calls.create_run(prompt, options))
-
     async def wait(self, run_id: str, *, wait_s: float | None = WAIT_S) -> Run:
         """The run when it has finished. Raises StillRunning after `wait_s` seconds."""
         async for _ in self.stream(run_id, wait_s=wait_s):
@@ -115,155 +120,104 @@ class AsyncStudio:
 
     async def get(self, run_id: str) -> Run:
         """The run with all its steps."""
-        run = await self._send(calls.get_run(run_id))
+        run = await self._send(calls.runs.get_head(run_id))
         while run.next_after is not None:
-            run = run.with_page(await self._send(calls.get_steps(run_id, run.next_after)))
+            run = run.with_page(await self._send(calls.runs.get_steps(run_id, run.next_after)))
         return run
 
     async def steps(self, run_id: str, *, after: int = -1) -> AsyncGenerator[Step, None]:
         """The steps so far, read page by page."""
         position: int | None = after
         while position is not None:
-            page = await self._send(calls.get_steps(run_id, position))
+            page = await self._send(calls.runs.get_steps(run_id, position))
             for step in page.items:
                 yield step
             position = page.next_after
 
-    async def body(self, run_id: str, sha256: str) -> JsonValue:
-        """A value that is too large for its step, where a `BodyRef` stands for it."""
-        return await self._send(calls.get_body(run_id, sha256))
+    async def save_artifact(
+        self, run_id: str, name: str, target: Path | str, *, overwrite: bool = False
+    ) -> None:
+        """Write a file that a tool of the run made to `target`, piece by piece; see `Run.artifacts`.
 
-    async def list(
-        self, *, limit: int | None = None, **filters: Unpack[RunFilters]
-    ) -> AsyncGenerator[RunSummary, None]:
-        """The runs, newest first, read page by page; at most `limit`."""
-        async for run in self._pages(partial(calls.list_runs, filters), limit):
-            yield run
-
-    async def cancel(self, run_id: str, why: str = "") -> Accepted:
-        """Ask for the end of a run; it ends a moment later. Raises Conflict when it has ended."""
-        return await self._send(calls.cancel_run(run_id, why))
-
-    async def waiting(self, *, limit: int | None = None) -> AsyncGenerator[WaitingRun, None]:
-        """The runs that wait for a person, newest first; at most `limit`."""
-        async for item in self._pages(calls.list_waiting, limit):
-            yield item
-
-    async def approve(
-        self, run_id: str, call: WaitingCall, *, arguments: Mapping[str, JsonValue] | None = None
-    ) -> Accepted:
-        """Allow a call that waits, with these arguments instead if they are given.
-
-        Raises Conflict when it has been decided about.
+        Raises NotSaved when it cannot be written, or there is one already and `overwrite` is not given.
         """
-        return await self._send(calls.decide(run_id, call.call_id, approval(call, arguments)))
+        tries = Tries(self._retry)
+        while True:
+            try:
+                return await self._download(
+                    file_arguments(run_id, name, self._timeout_s), Path(target), overwrite
+                )
+            except StudioError as error:
+                await asyncio.sleep(tries.wait_after(error))
 
-    async def deny(self, run_id: str, call: WaitingCall, note: str = "") -> Accepted:
-        """Refuse a call that waits; the model is told, with the note."""
-        return await self._send(calls.decide(run_id, call.call_id, denial(call, note)))
+    # Each is described where its request is.
+    create = _method(calls.runs.create)
+    list = _listing(calls.runs.list_runs)
+    body = _method(calls.runs.body)
+    cancel = _method(calls.runs.cancel)
+    retry = _method(calls.runs.retry)
+    delete = _method(calls.runs.delete)
+    chat = _method(calls.runs.chat)
+    models = _method(calls.runs.models)
 
-    async def settle(self, run_id: str, call_id: str, decision: str, result: JsonValue = None) -> Accepted:
-        """Say what became of a call whose outcome is unknown: happened, did-not-happen or fail."""
-        return await self._send(calls.settle(run_id, call_id, {"decision": decision, "result": result}))
+    waiting = _listing(calls.waiting.waiting)
+    approve = _method(calls.waiting.approve)
+    deny = _method(calls.waiting.deny)
+    settle = _method(calls.waiting.settle)
+    resume = _method(calls.waiting.resume)
 
-    async def retry(self, run_id: str, why: str = "") -> Accepted:
-        """Let a run that failed or was cancelled go on from its last good step."""
-        return await self._send(calls.retry_run(run_id, why))
+    agents = _listing(calls.agents.agents)
+    agent = _method(calls.agents.agent)
+    create_agent = _method(calls.agents.create_agent)
+    update_agent = _method(calls.agents.update_agent)
+    archive_agent = _method(calls.agents.archive_agent)
+    diff_agent = _method(calls.agents.diff_agent)
 
-    async def delete(self, run_id: str) -> None:
-        """Erase a finished run's content everywhere. Raises Conflict while it runs."""
-        await self._send(calls.delete_run(run_id))
+    groups = _listing(calls.batches.groups)
+    group = _method(calls.batches.group)
+    cancel_group = _method(calls.batches.cancel_group)
+    create_batch = _method(calls.batches.create_batch)
+    batch = _method(calls.batches.batch)
+    batches = _listing(calls.batches.batches)
+    cancel_batch = _method(calls.batches.cancel_batch)
 
-    async def chat(self, message: str, **options: Unpack[ChatOptions]) -> ChatReply:
-        """One message to the assistant. Raises RunFailed or StillRunning, which name the run."""
-        return await self._send(calls.chat(message, options))
+    sessions = _listing(calls.sessions.sessions)
+    session = _method(calls.sessions.session)
+    session_runs = _listing(calls.sessions.session_runs)
+    notes = _method(calls.sessions.notes)
+    put_note = _method(calls.sessions.put_note)
+    delete_note = _method(calls.sessions.delete_note)
 
-    async def agents(
-        self, *, archived: bool = False, limit: int | None = None
-    ) -> AsyncGenerator[AgentSummary, None]:
-        """The newest version of each agent, those created last first; at most `limit`."""
-        async for item in self._pages(partial(calls.list_agents, archived), limit):
-            yield item
+    tools = _method(calls.tools.tools)
+    tool = _method(calls.tools.tool)
+    create_tool = _method(calls.tools.create_tool)
+    update_tool = _method(calls.tools.update_tool)
+    delete_tool = _method(calls.tools.delete_tool)
+    mcp_servers = _method(calls.tools.mcp_servers)
+    mcp_server = _method(calls.tools.mcp_server)
+    create_mcp_server = _method(calls.tools.create_mcp_server)
+    update_mcp_server = _method(calls.tools.update_mcp_server)
+    delete_mcp_server = _method(calls.tools.delete_mcp_server)
 
-    async def agent(self, name: str, version: int | None = None) -> Agent:
-        """A version of an agent, the newest one by default."""
-        return await self._send(calls.get_agent(name, version))
+    webhooks = _method(calls.webhooks.webhooks)
+    webhook = _method(calls.webhooks.webhook)
+    create_webhook = _method(calls.webhooks.create_webhook)
+    update_webhook = _method(calls.webhooks.update_webhook)
+    delete_webhook = _method(calls.webhooks.delete_webhook)
+    send_test_event = _method(calls.webhooks.send_test_event)
+    deliveries = _listing(calls.webhooks.deliveries)
+    delivery = _method(calls.webhooks.delivery)
+    redeliver = _method(calls.webhooks.redeliver)
 
-    async def create_agent(
-        self, definition: Mapping[str, JsonValue], *, idempotency_key: str | None = None
-    ) -> Agent:
-        """An agent of the name that the definition gives. Raises Conflict when there is one."""
-        return await self._send(calls.create_agent(definition, idempotency_key))
-
-    async def update_agent(
-        self, name: str, definition: Mapping[str, JsonValue], *, version: int | None = None
-    ) -> Agent:
-        """A new version that says this and nothing else.
-
-        Raises Conflict when `version` is not the newest any more; without it, whichever is newest is changed.
-        """
-        return await self._send(calls.update_agent(name, definition, version))
-
-    async def archive_agent(self, name: str) -> None:
-        """No run may name it any more; its versions stay. Raises Conflict while other agents name it."""
-        await self._send(calls.archive_agent(name))
-
-    async def diff_agent(self, name: str, old: int, new: int) -> AgentDiff:
-        """What differs between two versions."""
-        return await self._send(calls.diff_agent(name, old, new))
-
-    async def groups(self, *, limit: int | None = None) -> AsyncGenerator[Group, None]:
-        """The labels of runs with what their runs add up to, the one used last first; at most `limit`."""
-        async for item in self._pages(calls.list_groups, limit):
-            yield item
-
-    async def group(self, group: str) -> Group:
-        """What the runs of a label add up to."""
-        return await self._send(calls.get_group(group))
-
-    async def cancel_group(self, group: str, why: str = "") -> GroupCancelled:
-        """Ask for the end of a group's unfinished runs; while some are `left`, call it again."""
-        return await self._send(calls.cancel_group(group, why))
-
-    async def create_batch(
-        self,
-        runs: Iterable[Mapping[str, JsonValue]],
-        *,
-        name: str | None = None,
-        **defaults: Unpack[RunOptions],
-    ) -> tuple[BatchLine, ...]:
-        """Start many runs, up to 10,000, each given as the fields of `POST /api/runs`; `defaults` hold where
-        one does not say otherwise. Each is answered, in the same order, with its id or why it was refused.
-
-        With the same `idempotency_key` again, it is the same batch.
-        """
-        return await self._send(calls.create_batch(runs, name, defaults))
-
-    async def batch(self, batch_id: str) -> Batch:
-        """How far a batch is."""
-        return await self._send(calls.get_batch(batch_id))
-
-    async def batches(self, *, limit: int | None = None) -> AsyncGenerator[Batch, None]:
-        """The batches, newest first; at most `limit`."""
-        async for item in self._pages(calls.list_batches, limit):
-            yield item
-
-    async def cancel_batch(self, batch_id: str) -> BatchCancelled:
-        """Ask for the end of a batch's unfinished runs; to ask again asks those that are left."""
-        return await self._send(calls.cancel_batch(batch_id))
-
-    async def sessions(self, *, limit: int | None = None) -> AsyncGenerator[Session, None]:
-        """The sessions with what their runs add up to, the one used last first; at most `limit`."""
-        async for item in self._pages(calls.list_sessions, limit):
-            yield item
-
-    async def tools(self) -> tuple[Tool, ...]:
-        """The tools that a run may use."""
-        return (await self._send(calls.tools())).items
-
-    async def models(self) -> ModelList:
-        """The models that a run may name, and whose they are."""
-        return await self._send(calls.models())
+    schedules = _method(calls.schedules.schedules)
+    schedule = _method(calls.schedules.schedule)
+    create_schedule = _method(calls.schedules.create_schedule)
+    update_schedule = _method(calls.schedules.update_schedule)
+    pause_schedule = _method(calls.schedules.pause_schedule)
+    resume_schedule = _method(calls.schedules.resume_schedule)
+    trigger_schedule = _method(calls.schedules.trigger_schedule)
+    delete_schedule = _method(calls.schedules.delete_schedule)
+    ticks = _listing(calls.schedules.ticks)
 
     async def close(self) -> None:
         """Close the connections; needless when used as a context manager."""
@@ -277,12 +231,10 @@ class AsyncStudio:
     ) -> None:
         await self.close()
 
-    async def _pages(
-        self, call: Callable[[int, str | None], Call[Page[Item]]], limit: int | None
-    ) -> AsyncGenerator[Item, None]:
-        left, cursor = sys.maxsize if limit is None else limit, None
+    async def _items(self, listing: Listing[Item]) -> AsyncGenerator[Item, None]:
+        left, cursor = sys.maxsize if listing.limit is None else listing.limit, None
         while left > 0:
-            page = await self._send(call(left, cursor))
+            page = await self._send(listing.page(left, cursor))
             for item in page.items[:left]:
                 yield item
             cursor = page.next_cursor
@@ -309,3 +261,11 @@ class AsyncStudio:
                     if feed.ended:
                         return
         feed.finish()
+
+    async def _download(self, arguments: dict[str, Any], target: Path, overwrite: bool) -> None:
+        with network_errors(self.address), new_file(target, overwrite=overwrite) as file:
+            async with self._http.stream(**arguments) as response:
+                if not response.is_success:
+                    raise error_of(response.status_code, response.headers, await response.aread())
+                async for chunk in response.aiter_bytes():
+                    await asyncio.to_thread(file.write, chunk)

@@ -4,6 +4,7 @@ StudioError
 ├── NoServer            no address or no API key could be found: say where the server is
 ├── Unsendable          what was given cannot be written as JSON text: give something else
 ├── Unreachable         no whole answer came: start the server, or try again later
+├── NotSaved            a file cannot be written, or is there already: give another place
 ├── BadAnswer           an answer that this client does not understand: the versions may differ
 ├── StillRunning        the run goes on, longer than was waited for: ask for it again later
 └── ApiError            the server said no, as a problem document (RFC 9457)
@@ -17,13 +18,12 @@ StudioError
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.errors import StudioError as StudioError
+from shared.retry_after import retry_after
 
 PROBLEM_NAMES = "urn:agentops-studio:problem:"
 
@@ -38,6 +38,10 @@ class Unsendable(StudioError):
 
 class Unreachable(StudioError):
     """No whole answer came: the connection could not be made, broke, or was silent for too long."""
+
+
+class NotSaved(StudioError):
+    """A file cannot be written, or another is there already; what was there is as it was."""
 
 
 class BadAnswer(StudioError):
@@ -153,19 +157,6 @@ def error_of(status: int, headers: Mapping[str, str], body: bytes) -> StudioErro
         return StillRunning(problem.detail, problem.run_id)
     kind = BY_NAME.get(name) or BY_STATUS.get(status, ApiError)
     return kind(status, problem, retry_after(headers.get("retry-after", "")))
-
-
-def retry_after(value: str) -> float | None:
-    """Seconds to wait, from either form of Retry-After; None when there is none that can be understood."""
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:  # "-0000" says that the zone is unknown; the header is always in GMT
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 def _problem(body: bytes) -> Problem:

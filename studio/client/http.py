@@ -8,7 +8,7 @@ from typing import Any, Final
 import httpx
 
 from studio.client.address import Address
-from studio.client.calls import Call, Result, run_path
+from studio.client.calls.call import Call, Result, path
 from studio.client.errors import BadAnswer, NotFound, StudioError, Unreachable, Unsendable, error_of
 from studio.client.feed import Feed
 
@@ -44,9 +44,18 @@ def feed_arguments(feed: Feed) -> dict[str, Any]:
     """For `stream` of either client; once for each connection."""
     return {
         "method": "GET",
-        "url": f"{run_path(feed.run_id)}/events",
+        "url": path("runs", feed.run_id, "events"),
         "headers": feed.headers(),
         "timeout": httpx.Timeout(feed.silence_s, connect=CONNECT_S),
+    }
+
+
+def file_arguments(run_id: str, name: str, timeout_s: float) -> dict[str, Any]:
+    """For `stream` of either client, whose bytes are those of an artifact."""
+    return {
+        "method": "GET",
+        "url": path("runs", run_id, "artifacts", name),
+        "timeout": httpx.Timeout(timeout_s, connect=CONNECT_S),
     }
 
 

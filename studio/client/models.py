@@ -9,7 +9,16 @@ from typing import Annotated, Generic, Self, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from shared.steps import Effect, Failure, KnownStep, Parameters, RunStatus, UnknownStep, Usage
+from shared.steps import (
+    Effect,
+    Failure,
+    KnownStep,
+    Parameters,
+    RunStatus,
+    ToolResult,
+    UnknownStep,
+    Usage,
+)
 from studio.client.errors import Problem
 
 Item = TypeVar("Item")
@@ -74,11 +83,26 @@ class RunSummary(Answer):
         return self.finished_at - self.created_at if self.finished_at and self.created_at else None
 
 
+class Artifact(Answer):
+    """A file of `size` bytes that a tool made; `save_artifact` fetches it."""
+
+    name: str
+    media_type: str
+    size: int
+
+
 class Run(RunSummary):
     """A run with its steps. `next_after` is set while steps behind these are missing."""
 
     steps: tuple[AnyStep, ...] = ()
     next_after: int | None = None
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """The files that its tools made; of several with the same name the last."""
+        files = (file for step in self.steps if isinstance(step, ToolResult) for file in step.artifacts)
+        made = (Artifact(name=file.name, media_type=file.media_type, size=file.size) for file in files)
+        return tuple({file.name: file for file in made}.values())
 
     def with_page(self, page: "StepPage") -> Self:
         """The run with the next page of steps."""
@@ -102,21 +126,6 @@ class Page(Answer, Generic[Item]):
 class ChatReply(Answer):
     response: str
     run_id: str
-
-
-class Tool(Answer):
-    """A tool that a run may use; `parameters` is the JSON schema of its arguments."""
-
-    name: str
-    display_name: str = ""
-    description: str = ""
-    effect: Effect = Effect.IRREVERSIBLE
-    needs_approval: bool = False
-    parameters: dict[str, JsonValue] = Field(default_factory=dict)
-
-
-class ToolList(Answer):
-    items: tuple[Tool, ...]
 
 
 class ApprovalRule(Answer):
@@ -155,6 +164,7 @@ class WaitingRun(Answer):
     agent: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    why: str | None = None
     calls: tuple[WaitingCall, ...] = ()
 
 
@@ -284,6 +294,20 @@ class Session(Answer):
     last_at: datetime | None = None
     last_run_id: str
     last_status: RunStatus
+
+
+class SessionRun(RunSummary):
+    """A run of a session. `memory` is that at its end: messages as references into its log, and notes."""
+
+    memory: JsonValue = None
+
+
+class Note(Answer):
+    """Something that agents remember in a session."""
+
+    key: str
+    text: str
+    updated_at: datetime
 
 
 class ModelList(Answer):

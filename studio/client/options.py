@@ -1,8 +1,7 @@
-"""What a run may be given beside its prompt, and how the API is told. Pure."""
+"""What a run may be given beside its prompt, what may be changed, and how the API is told. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, TypedDict, cast
-from uuid import uuid4
 
 from pydantic import JsonValue
 
@@ -63,6 +62,31 @@ class RunFilters(TypedDict, total=False):
     group: str | None
 
 
+class ToolChanges(TypedDict, total=False):
+    """What a project says of a tool; None: as the tool itself has it."""
+
+    enabled: bool | None
+    description: str | None
+    needs_approval: bool | None
+    timeout_s: float | None
+
+
+class McpServerChanges(TypedDict, total=False):
+    """`allowed_tools` None: all of its tools."""
+
+    url: str
+    headers: Mapping[str, str]
+    enabled: bool
+    allowed_tools: Sequence[str] | None
+
+
+class WebhookChanges(TypedDict, total=False):
+    url: str
+    events: Sequence[str]
+    active: bool
+    description: str
+
+
 def run_body(prompt: str, options: RunOptions) -> dict[str, JsonValue]:
     """The body of POST /api/runs."""
     given = _given(options)
@@ -78,9 +102,9 @@ def chat_body(message: str, options: ChatOptions) -> dict[str, JsonValue]:
     return cast(dict[str, JsonValue], {"message": message, **_given(options)})
 
 
-def once_header(options: RunOptions | ChatOptions) -> dict[str, str]:
-    """The header that makes a repeated request safe."""
-    return {"Idempotency-Key": options.get("idempotency_key") or uuid4().hex}
+def as_json(changes: Mapping[str, object]) -> dict[str, JsonValue]:
+    """Changes as a body: what is left out stays."""
+    return cast(dict[str, JsonValue], dict(changes))
 
 
 def query_of(filters: RunFilters) -> dict[str, str]:

@@ -1,59 +1,63 @@
 """The client for ordinary code; `asynchronous.py` is the same for asyncio.
 
-What is asked and how answers are read is in `calls.py`; when something is tried again in `retries.py`.
+What is asked and how answers are read is in `calls/`; when something is tried again in `retries.py`.
 """
 
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Generator
+from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 import httpx
-from pydantic import JsonValue
 
 from shared.steps import Step
 from studio.client import calls
 from studio.client.address import find_address
-from studio.client.calls import WAIT_S, Call, Result
-from studio.client.decisions import approval, denial
-from studio.client.errors import StudioError
+from studio.client.calls.call import Call, Listing, Result
+from studio.client.calls.runs import WAIT_S
+from studio.client.errors import StudioError, error_of
 from studio.client.events import Event
 from studio.client.feed import Feed
+from studio.client.files import new_file
 from studio.client.http import (
     call_arguments,
     client_arguments,
     feed_arguments,
+    file_arguments,
     network_errors,
     no_stream,
     result,
     streams,
 )
-from studio.client.models import (
-    Accepted,
-    Agent,
-    AgentDiff,
-    AgentSummary,
-    Batch,
-    BatchCancelled,
-    BatchLine,
-    ChatReply,
-    Group,
-    GroupCancelled,
-    ModelList,
-    Page,
-    Run,
-    RunSummary,
-    Session,
-    Tool,
-    WaitingCall,
-    WaitingRun,
-)
-from studio.client.options import ChatOptions, RunFilters, RunOptions
+from studio.client.methods import described
+from studio.client.models import Run
+from studio.client.options import RunOptions
 from studio.client.retries import USUAL, RetryPolicy, Tries
 
 Item = TypeVar("Item")
+Given = ParamSpec("Given")
+
+
+def _method(request: Callable[Given, Call[Result]]) -> "Callable[Concatenate[Studio, Given], Result]":
+    """Makes the call and returns what it gives."""
+
+    def method(self: "Studio", /, *given: Given.args, **named: Given.kwargs) -> Result:
+        return self._send(request(*given, **named))
+
+    return described(method, request)
+
+
+def _listing(
+    request: Callable[Given, Listing[Item]],
+) -> "Callable[Concatenate[Studio, Given], Generator[Item, None, None]]":
+    """Reads the list page by page."""
+
+    def method(self: "Studio", /, *given: Given.args, **named: Given.kwargs) -> Generator[Item, None, None]:
+        yield from self._items(request(*given, **named))
+
+    return described(method, request)
 
 
 class Studio:
@@ -87,10 +91,6 @@ class Studio:
         """Start a run and yield what happens; the first step names the run."""
         yield from self.stream(self.create(prompt, **options).run_id)
 
-    def create(self, prompt: str, **options: Unpack[RunOptions]) -> Accepted:
-        """Start a run and return at once."""
-        return self._send(calls.create_run(prompt, options))
-
     def wait(self, run_id: str, *, wait_s: float | None = WAIT_S) -> Run:
         """The run when it has finished. Raises StillRunning after `wait_s` seconds."""
         for _ in self.stream(run_id, wait_s=wait_s):
@@ -113,148 +113,99 @@ class Studio:
 
     def get(self, run_id: str) -> Run:
         """The run with all its steps."""
-        run = self._send(calls.get_run(run_id))
+        run = self._send(calls.runs.get_head(run_id))
         while run.next_after is not None:
-            run = run.with_page(self._send(calls.get_steps(run_id, run.next_after)))
+            run = run.with_page(self._send(calls.runs.get_steps(run_id, run.next_after)))
         return run
 
     def steps(self, run_id: str, *, after: int = -1) -> Generator[Step, None, None]:
         """The steps so far, read page by page."""
         position: int | None = after
         while position is not None:
-            page = self._send(calls.get_steps(run_id, position))
+            page = self._send(calls.runs.get_steps(run_id, position))
             yield from page.items
             position = page.next_after
 
-    def body(self, run_id: str, sha256: str) -> JsonValue:
-        """A value that is too large for its step, where a `BodyRef` stands for it."""
-        return self._send(calls.get_body(run_id, sha256))
+    def save_artifact(self, run_id: str, name: str, target: Path | str, *, overwrite: bool = False) -> None:
+        """Write a file that a tool of the run made to `target`, piece by piece; see `Run.artifacts`.
 
-    def list(
-        self, *, limit: int | None = None, **filters: Unpack[RunFilters]
-    ) -> Generator[RunSummary, None, None]:
-        """The runs, newest first, read page by page; at most `limit`."""
-        yield from self._pages(partial(calls.list_runs, filters), limit)
-
-    def cancel(self, run_id: str, why: str = "") -> Accepted:
-        """Ask for the end of a run; it ends a moment later. Raises Conflict when it has ended."""
-        return self._send(calls.cancel_run(run_id, why))
-
-    def waiting(self, *, limit: int | None = None) -> Generator[WaitingRun, None, None]:
-        """The runs that wait for a person, newest first; at most `limit`."""
-        yield from self._pages(calls.list_waiting, limit)
-
-    def approve(
-        self, run_id: str, call: WaitingCall, *, arguments: Mapping[str, JsonValue] | None = None
-    ) -> Accepted:
-        """Allow a call that waits, with these arguments instead if they are given.
-
-        Raises Conflict when it has been decided about.
+        Raises NotSaved when it cannot be written, or there is one already and `overwrite` is not given.
         """
-        return self._send(calls.decide(run_id, call.call_id, approval(call, arguments)))
+        tries = Tries(self._retry)
+        while True:
+            try:
+                return self._download(file_arguments(run_id, name, self._timeout_s), Path(target), overwrite)
+            except StudioError as error:
+                time.sleep(tries.wait_after(error))
 
-    def deny(self, run_id: str, call: WaitingCall, note: str = "") -> Accepted:
-        """Refuse a call that waits; the model is told, with the note."""
-        return self._send(calls.decide(run_id, call.call_id, denial(call, note)))
+    # Each is described where its request is.
+    create = _method(calls.runs.create)
+    list = _listing(calls.runs.list_runs)
+    body = _method(calls.runs.body)
+    cancel = _method(calls.runs.cancel)
+    retry = _method(calls.runs.retry)
+    delete = _method(calls.runs.delete)
+    chat = _method(calls.runs.chat)
+    models = _method(calls.runs.models)
 
-    def settle(self, run_id: str, call_id: str, decision: str, result: JsonValue = None) -> Accepted:
-        """Say what became of a call whose outcome is unknown: happened, did-not-happen or fail."""
-        return self._send(calls.settle(run_id, call_id, {"decision": decision, "result": result}))
+    waiting = _listing(calls.waiting.waiting)
+    approve = _method(calls.waiting.approve)
+    deny = _method(calls.waiting.deny)
+    settle = _method(calls.waiting.settle)
+    resume = _method(calls.waiting.resume)
 
-    def retry(self, run_id: str, why: str = "") -> Accepted:
-        """Let a run that failed or was cancelled go on from its last good step."""
-        return self._send(calls.retry_run(run_id, why))
+    agents = _listing(calls.agents.agents)
+    agent = _method(calls.agents.agent)
+    create_agent = _method(calls.agents.create_agent)
+    update_agent = _method(calls.agents.update_agent)
+    archive_agent = _method(calls.agents.archive_agent)
+    diff_agent = _method(calls.agents.diff_agent)
 
-    def delete(self, run_id: str) -> None:
-        """Erase a finished run's content everywhere. Raises Conflict while it runs."""
-        self._send(calls.delete_run(run_id))
+    groups = _listing(calls.batches.groups)
+    group = _method(calls.batches.group)
+    cancel_group = _method(calls.batches.cancel_group)
+    create_batch = _method(calls.batches.create_batch)
+    batch = _method(calls.batches.batch)
+    batches = _listing(calls.batches.batches)
+    cancel_batch = _method(calls.batches.cancel_batch)
 
-    def chat(self, message: str, **options: Unpack[ChatOptions]) -> ChatReply:
-        """One message to the assistant. Raises RunFailed or StillRunning, which name the run."""
-        return self._send(calls.chat(message, options))
+    sessions = _listing(calls.sessions.sessions)
+    session = _method(calls.sessions.session)
+    session_runs = _listing(calls.sessions.session_runs)
+    notes = _method(calls.sessions.notes)
+    put_note = _method(calls.sessions.put_note)
+    delete_note = _method(calls.sessions.delete_note)
 
-    def agents(
-        self, *, archived: bool = False, limit: int | None = None
-    ) -> Generator[AgentSummary, None, None]:
-        """The newest version of each agent, those created last first; at most `limit`."""
-        yield from self._pages(partial(calls.list_agents, archived), limit)
+    tools = _method(calls.tools.tools)
+    tool = _method(calls.tools.tool)
+    create_tool = _method(calls.tools.create_tool)
+    update_tool = _method(calls.tools.update_tool)
+    delete_tool = _method(calls.tools.delete_tool)
+    mcp_servers = _method(calls.tools.mcp_servers)
+    mcp_server = _method(calls.tools.mcp_server)
+    create_mcp_server = _method(calls.tools.create_mcp_server)
+    update_mcp_server = _method(calls.tools.update_mcp_server)
+    delete_mcp_server = _method(calls.tools.delete_mcp_server)
 
-    def agent(self, name: str, version: int | None = None) -> Agent:
-        """A version of an agent, the newest one by default."""
-        return self._send(calls.get_agent(name, version))
+    webhooks = _method(calls.webhooks.webhooks)
+    webhook = _method(calls.webhooks.webhook)
+    create_webhook = _method(calls.webhooks.create_webhook)
+    update_webhook = _method(calls.webhooks.update_webhook)
+    delete_webhook = _method(calls.webhooks.delete_webhook)
+    send_test_event = _method(calls.webhooks.send_test_event)
+    deliveries = _listing(calls.webhooks.deliveries)
+    delivery = _method(calls.webhooks.delivery)
+    redeliver = _method(calls.webhooks.redeliver)
 
-    def create_agent(
-        self, definition: Mapping[str, JsonValue], *, idempotency_key: str | None = None
-    ) -> Agent:
-        """An agent of the name that the definition gives. Raises Conflict when there is one."""
-        return self._send(calls.create_agent(definition, idempotency_key))
-
-    def update_agent(
-        self, name: str, definition: Mapping[str, JsonValue], *, version: int | None = None
-    ) -> Agent:
-        """A new version that says this and nothing else.
-
-        Raises Conflict when `version` is not the newest any more; without it, whichever is newest is changed.
-        """
-        return self._send(calls.update_agent(name, definition, version))
-
-    def archive_agent(self, name: str) -> None:
-        """No run may name it any more; its versions stay. Raises Conflict while other agents name it."""
-        self._send(calls.archive_agent(name))
-
-    def diff_agent(self, name: str, old: int, new: int) -> AgentDiff:
-        """What differs between two versions."""
-        return self._send(calls.diff_agent(name, old, new))
-
-    def groups(self, *, limit: int | None = None) -> Generator[Group, None, None]:
-        """The labels of runs with what their runs add up to, the one used last first; at most `limit`."""
-        yield from self._pages(calls.list_groups, limit)
-
-    def group(self, group: str) -> Group:
-        """What the runs of a label add up to."""
-        return self._send(calls.get_group(group))
-
-    def cancel_group(self, group: str, why: str = "") -> GroupCancelled:
-        """Ask for the end of a group's unfinished runs; while some are `left`, call it again."""
-        return self._send(calls.cancel_group(group, why))
-
-    def create_batch(
-        self,
-        runs: Iterable[Mapping[str, JsonValue]],
-        *,
-        name: str | None = None,
-        **defaults: Unpack[RunOptions],
-    ) -> tuple[BatchLine, ...]:
-        """Start many runs, up to 10,000, each given as the fields of `POST /api/runs`; `defaults` hold where
-        one does not say otherwise. Each is answered, in the same order, with its id or why it was refused.
-
-        With the same `idempotency_key` again, it is the same batch.
-        """
-        return self._send(calls.create_batch(runs, name, defaults))
-
-    def batch(self, batch_id: str) -> Batch:
-        """How far a batch is."""
-        return self._send(calls.get_batch(batch_id))
-
-    def batches(self, *, limit: int | None = None) -> Generator[Batch, None, None]:
-        """The batches, newest first; at most `limit`."""
-        yield from self._pages(calls.list_batches, limit)
-
-    def cancel_batch(self, batch_id: str) -> BatchCancelled:
-        """Ask for the end of a batch's unfinished runs; to ask again asks those that are left."""
-        return self._send(calls.cancel_batch(batch_id))
-
-    def sessions(self, *, limit: int | None = None) -> Generator[Session, None, None]:
-        """The sessions with what their runs add up to, the one used last first; at most `limit`."""
-        yield from self._pages(calls.list_sessions, limit)
-
-    def tools(self) -> tuple[Tool, ...]:
-        """The tools that a run may use."""
-        return self._send(calls.tools()).items
-
-    def models(self) -> ModelList:
-        """The models that a run may name, and whose they are."""
-        return self._send(calls.models())
+    schedules = _method(calls.schedules.schedules)
+    schedule = _method(calls.schedules.schedule)
+    create_schedule = _method(calls.schedules.create_schedule)
+    update_schedule = _method(calls.schedules.update_schedule)
+    pause_schedule = _method(calls.schedules.pause_schedule)
+    resume_schedule = _method(calls.schedules.resume_schedule)
+    trigger_schedule = _method(calls.schedules.trigger_schedule)
+    delete_schedule = _method(calls.schedules.delete_schedule)
+    ticks = _listing(calls.schedules.ticks)
 
     def close(self) -> None:
         """Close the connections; needless when used as a context manager."""
@@ -268,12 +219,10 @@ class Studio:
     ) -> None:
         self.close()
 
-    def _pages(
-        self, call: Callable[[int, str | None], Call[Page[Item]]], limit: int | None
-    ) -> Generator[Item, None, None]:
-        left, cursor = sys.maxsize if limit is None else limit, None
+    def _items(self, listing: Listing[Item]) -> Generator[Item, None, None]:
+        left, cursor = sys.maxsize if listing.limit is None else listing.limit, None
         while left > 0:
-            page = self._send(call(left, cursor))
+            page = self._send(listing.page(left, cursor))
             yield from page.items[:left]
             cursor = page.next_cursor
             left = left - len(page.items) if cursor else 0
@@ -297,3 +246,14 @@ class Studio:
                 if feed.ended:
                     return
         feed.finish()
+
+    def _download(self, arguments: dict[str, Any], target: Path, overwrite: bool) -> None:
+        with (
+            network_errors(self.address),
+            new_file(target, overwrite=overwrite) as file,
+            self._http.stream(**arguments) as response,
+        ):
+            if not response.is_success:
+                raise error_of(response.status_code, response.headers, response.read())
+            for chunk in response.iter_bytes():
+                file.write(chunk)

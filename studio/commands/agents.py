@@ -3,36 +3,27 @@
 Exit codes: 0 done; 1 it could not be done; 2 wrong arguments.
 """
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from studio.commands.group import File, Json, noun
+
 app = typer.Typer()
-agents = typer.Typer(invoke_without_command=True)
-app.add_typer(agents, name="agents")
+agents = noun(app, "agents", "List the agents, or show, create, change and compare them.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The agent.")]
-File = Annotated[
-    Path,
-    typer.Argument(
-        metavar="FILE", help="A JSON object with the agent, its name in it; `-` is standard input."
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="JSON for programs, and nothing else on standard output.")]
 
 
-@agents.callback()
+@agents.command("list")
 def list_agents(
-    context: typer.Context,
     archived: Annotated[bool, typer.Option("--archived", help="Those that are archived.")] = False,
     as_json: Json = False,
 ) -> None:
-    """List the agents, or show, create, change and compare them."""
-    if context.invoked_subcommand is None:
-        from studio.commands import keeping
+    """List the agents, as `studio agents` alone does."""
+    from studio.commands import keeping
 
-        keeping.list_agents(archived=archived, as_json=as_json)
+    keeping.list_agents(archived=archived, as_json=as_json)
 
 
 @agents.command()

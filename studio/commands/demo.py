@@ -18,7 +18,7 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="Stop everything and end after the last run.")] = False,
     folder: Folder = DEFAULT,
 ) -> None:
-    """Start the stack, run three prompts and show each step as it happens."""
+    """Start the stack, run four prompts and show each step as it happens."""
     from studio.demo.show import run_demo
 
     raise typer.Exit(run_demo(folder, once=once))

@@ -8,9 +8,8 @@ from rich.text import Text
 from studio.client.options import RunFilters
 from studio.commands.connection import connected
 from studio.commands.reference import in_words, run_id_of
-from studio.terminal.output import notices, results, write_line
+from studio.terminal.output import notices, results, write_json
 from studio.terminal.runs_table import runs_table
-from studio.terminal.text import json_line
 from studio.terminal.timeline import run_view
 
 WIDE = 110
@@ -22,7 +21,7 @@ def list_runs(filters: RunFilters, limit: int, *, as_json: bool) -> None:
         found = studio.list(limit=limit, **filters)
         if as_json:
             for run in found:
-                write_line(json_line(run.model_dump_json()))
+                write_json(run)
             return
         listed = list(found)
     if not listed:
@@ -41,7 +40,7 @@ def show_run(typed: str, *, as_json: bool) -> None:
         with in_words(run_id):
             run = studio.get(run_id)
     if as_json:
-        write_line(json_line(run.model_dump_json()))
+        write_json(run)
         return
     console = results()
     console.print(run_view(run, console.width))

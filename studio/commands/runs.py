@@ -37,7 +37,7 @@ def run(
     ] = None,
     tool: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A tool it may use; give it once for each. All without it."),
+        typer.Option(metavar="NAME", help="A tool it may use, once for each; those of its agent without it."),
     ] = None,
     session: Session = None,
     as_json: Json = False,

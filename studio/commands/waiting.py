@@ -1,4 +1,4 @@
-"""`studio waiting`, `approve`, `deny`, `settle` and `retry`: their arguments; the rest is in `deciding.py`.
+"""`studio waiting`, `approve`, `deny`, `settle`, `resume` and `retry`: their arguments; the rest is in `deciding.py`.
 
 Exit codes: 0 done; 1 it could not be done; 2 wrong arguments.
 """
@@ -72,6 +72,20 @@ def settle(
     from studio.commands import deciding
 
     deciding.settle(run, outcome.value, result)
+
+
+@app.command()
+def resume(
+    run: Reference,
+    budget: Annotated[
+        float | None,
+        typer.Option(metavar="USD", help="What the run may spend from now on, in all.", show_default=False),
+    ] = None,
+) -> None:
+    """Let a run that waits be looked at again, with a higher budget if it has used up its own."""
+    from studio.commands import deciding
+
+    deciding.resume(run, budget)
 
 
 @app.command()

@@ -1,1 +1,1 @@
-"""The demo: the embedded stack, three prompts through the gateway, each step as it happens, what it cost."""
+"""The demo: the embedded stack, four prompts through the gateway, each step as it happens, what it cost."""

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from studio.demo.approval import NAME
+
 SIMULATOR: Final = "simulator"
 
 
@@ -12,6 +14,7 @@ class Prompt:
 
     text: str
     shows: str
+    agent: str | None = None
 
 
 CALCULATION: Final = Prompt(
@@ -26,8 +29,13 @@ FAULTS: Final = Prompt(
     "the simulator refuses twice with HTTP 429; the runner waits and tries again",
 )
 PLAIN: Final = Prompt("What is 12 * 12?", "one more calculation")
+APPROVAL: Final = Prompt(
+    "Delete notes.txt.",
+    "an agent whose calls a person must allow: until then the run waits, and no runner holds it",
+    NAME,
+)
 
 
 def prompts(provider: str) -> tuple[Prompt, ...]:
     """Only the simulator can be told to fail; a real provider is asked plainly."""
-    return (CALCULATION, FILES, FAULTS if provider == SIMULATOR else PLAIN)
+    return (CALCULATION, FILES, FAULTS if provider == SIMULATOR else PLAIN, APPROVAL)

@@ -1,7 +1,5 @@
 """The demo from start to end: what is said, in which order, and with which exit code it ends."""
 
-import shutil
-import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,18 +12,16 @@ from rich.text import Text
 from shared.steps import RunStatus
 from studio.client.errors import StudioError
 from studio.client.models import Run
-from studio.client.sync import Studio
 from studio.commands.connection import tell
-from studio.commands.running import follow
-from studio.demo.advice import advice
-from studio.demo.prompts import Prompt, prompts
+from studio.demo.approval import Attended
+from studio.demo.asking import ask_all
+from studio.demo.places import command, places
 from studio.demo.signals import Interrupts
 from studio.demo.stage import Stage, running_stack
 from studio.stack.causes import in_words
 from studio.stack.display import failure
 from studio.stack.errors import StackError
 from studio.stack.foreground import DELETED, LOOK_S
-from studio.stack.state import StackState
 from studio.terminal.amounts import cost, run_time
 from studio.terminal.output import notices, results
 from studio.terminal.runs_table import status_text
@@ -58,8 +54,8 @@ def _perform(stage: Stage, console: Console) -> int:
     state = stage.state
     console.print(Text(plain(provider_words(state.provider, state.provider_url)), "bold"))
     try:
-        with Studio(state.gateway_url, Path(state.key_file).read_text().strip()) as studio:
-            runs = _ask_all(studio, state, console)
+        with Attended(state.gateway_url, Path(state.key_file).read_text().strip()) as studio:
+            runs = ask_all(studio, state, console)
     except StudioError as error:
         tell(error, f"the stack in {state.folder}")
         return FAILED
@@ -67,30 +63,12 @@ def _perform(stage: Stage, console: Console) -> int:
     return COMPLETED if all(run.status is RunStatus.COMPLETED for run in runs) else FAILED
 
 
-def _ask_all(studio: Studio, state: StackState, console: Console) -> list[Run]:
-    """Up to the first prompt that fails for a reason for which the others would fail, too."""
-    asked, runs = prompts(state.provider), list[Run]()
-    for number, prompt in enumerate(asked, 1):
-        runs.append(_ask(studio, prompt, f"{number}/{len(asked)}", console))
-        if says := advice(runs[-1].error, state.provider, state.provider_url):
-            notices().print(Text(f"\n{plain(says)}", "red"), soft_wrap=True)
-            break
-    return runs
-
-
-def _ask(studio: Studio, prompt: Prompt, number: str, console: Console) -> Run:
-    console.print(
-        Text.assemble("\n", (number, "cyan"), "  ", (prompt.text, "bold"), f"\n     {prompt.shows}\n")
-    )
-    return follow(studio, studio.create(prompt.text, session_id="demo", group="demo").run_id, console)
-
-
 def _linger(stage: Stage, console: Console, *, once: bool) -> None:
     """Until Ctrl-C, unless it is to end by itself. Raises StackError when the data folder is deleted."""
     if stage.own is not None and once:
-        console.print(Text(f"\nThe stack ends with the demo; `{_command()} up` starts it again.", "dim"))
+        console.print(Text(f"\nThe stack ends with the demo; `{command()} up` starts it again.", "dim"))
         return
-    console.print(Text(), _places(stage.state.gateway_url, stage.state.key_file))
+    console.print(Text(), places(stage.state.gateway_url, stage.state.key_file))
     if stage.own is None:
         console.print(Text("The stack was running before and goes on; `studio down` stops it.", "dim"))
         return
@@ -122,29 +100,3 @@ def _summary(runs: Sequence[Run]) -> Table:
         amounts = (str(run.step_count), f"{run.total_tokens:,}", cost(run), run_time(run))
         table.add_row(prompt, status_text(run), *amounts)
     return table
-
-
-def _places(url: str, key_file: str) -> Table:
-    """Where to go on."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    command = _command()
-    for label, value in (
-        ("API docs", f"{url}/docs"),
-        ("OpenAPI", f"{url}/openapi.json"),
-        ("metrics", f"{url}/metrics"),
-        ("API key", key_file),
-        ("your own prompt", f'{command} run "What is 2 to the power of 10?"'),
-        ("all runs", f"{command} runs"),
-    ):
-        grid.add_row(Text(label, "dim"), Text(value))
-    return grid
-
-
-def _command() -> str:
-    """How this installation's `studio` is called from here."""
-    ours = Path(sys.executable).with_name("studio")
-    found = shutil.which("studio")
-    if not ours.exists() or (found and Path(found).resolve() == ours.resolve()):
-        return "studio"
-    here = Path.cwd()
-    return str(ours.relative_to(here) if ours.is_relative_to(here) else ours)

@@ -12,26 +12,27 @@ from rich.text import Text
 
 from studio.client.models import Agent, AgentDiff, AgentSummary
 from studio.terminal.amounts import UNKNOWN, age
-from studio.terminal.text import one_line, plain
+from studio.terminal.grid import facts, table
+from studio.terminal.text import plain
 
-LONGEST: Final = 60
 STYLES: Final = {"+": "green", "-": "red", "@": "cyan"}
 
 
 def agents_table(agents: Sequence[AgentSummary], now: datetime) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for title in ("agent", "version", "changed"):
-        table.add_column(title, no_wrap=True, justify="right" if title == "version" else "left")
-    for title in ("model", "tools", "agents", "description"):
-        table.add_column(title)
-    for agent in agents:
-        table.add_row(
-            plain(agent.name),
+    wide = ("model", "tools", "agents", "description")
+    rows = (
+        (
+            agent.name,
             str(agent.version),
             "built in" if agent.is_built_in else age(agent.created_at, now),
-            *map(_cut, (agent.model or UNKNOWN, _tools(agent), _others(agent), agent.description)),
+            agent.model or UNKNOWN,
+            _tools(agent),
+            _others(agent),
+            agent.description,
         )
-    return table
+        for agent in agents
+    )
+    return table(("agent", "version", "changed", *wide), rows, wide=wide, right=("version",))
 
 
 def agent_view(agent: Agent) -> Group:
@@ -41,13 +42,8 @@ def agent_view(agent: Agent) -> Group:
         heading.append(f" of {agent.newest_version}", "dim")
     if agent.archived_at is not None:
         heading.append("  archived", "yellow")
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for title, words in _fields(agent):
-        grid.add_row(title, Text(plain(words)))
     instructions = [Text(), Text(plain(agent.instructions))] if agent.instructions else []
-    return Group(heading, grid, *instructions)
+    return Group(heading, facts(_fields(agent)), *instructions)
 
 
 def diff_view(diff: AgentDiff) -> Group:
@@ -79,7 +75,7 @@ def _fields(agent: Agent) -> Iterator[tuple[str, str]]:
         "approval": ", ".join(rules),
         "changed": f"{agent.created_at:%Y-%m-%d %H:%M} UTC by {agent.created_by}",
     }
-    return ((title, words) for title, words in shown.items() if words)
+    yield from shown.items()
 
 
 def _tools(agent: AgentSummary) -> str:
@@ -92,7 +88,3 @@ def _others(agent: AgentSummary) -> str:
 
 def _json(value: JsonValue) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def _cut(text: str) -> Text:
-    return Text(one_line(text, LONGEST), no_wrap=True, overflow="ellipsis")

@@ -1,6 +1,6 @@
 """Numbers with their units: durations, money, tokens, ages."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -46,6 +46,13 @@ def cost(run: RunSummary) -> str:
     return f"≥ {known}" if run.lacks_charges else known
 
 
+def sum_cost(amount: Decimal | None, unpriced: int) -> str:
+    """Of many runs: the priced part, marked when it is not the whole; never zero for what is not known."""
+    if amount is None:
+        return "unpriced" if unpriced else UNKNOWN
+    return f"{usd(amount)} + {unpriced} unpriced" if unpriced else usd(amount)
+
+
 def price(run: RunSummary) -> str:
     """The cost where no heading says what the number is."""
     if run.total_cost_usd is not None:
@@ -61,12 +68,26 @@ def tokens(usage: Usage) -> str:
     return f"{usage.input:,}{cached} → {usage.output:,} tokens"
 
 
+def size(number: int) -> str:
+    """`512 bytes`, `12.3 KiB`, `4.0 MiB`."""
+    if number < 1024:
+        return counted(number, "byte")
+    return f"{number / 1024:,.1f} KiB" if number < 1024**2 else f"{number / 1024**2:,.1f} MiB"
+
+
 def age(moment: datetime | None, now: datetime) -> str:
     """`12 s ago`, `3 min ago`, `2 h ago`, `5 d ago`."""
-    if moment is None:
-        return UNKNOWN
-    seconds = max(0, int((now - moment).total_seconds()))
+    return f"{_roughly(now - moment)} ago" if moment is not None else UNKNOWN
+
+
+def ahead(moment: datetime, now: datetime) -> str:
+    """`in 12 s`, `in 3 min`."""
+    return f"in {_roughly(moment - now)}"
+
+
+def _roughly(span: timedelta) -> str:
+    seconds = max(0, int(span.total_seconds()))
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= size:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds} s ago"
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

@@ -5,7 +5,7 @@ from rich.text import Text
 
 from shared.steps import RunStatus
 from studio.client.models import Batch
-from studio.terminal.amounts import UNKNOWN, usd
+from studio.terminal.amounts import sum_cost
 from studio.terminal.step_text import STATUS_STYLES
 from studio.terminal.text import one_line
 
@@ -31,14 +31,6 @@ def batch_table(batch: Batch) -> Table:
     if batch.deleted:
         add("deleted", f"{batch.deleted:,}")
     add("tokens", f"{batch.total_tokens:,}")
-    add("USD", _cost(batch))
+    add("USD", sum_cost(batch.total_cost_usd, batch.unpriced))
     table.add_row(*cells)
     return table
-
-
-def _cost(batch: Batch) -> str:
-    """The priced part, marked when it is not the whole; never zero for what is not known."""
-    if batch.total_cost_usd is None:
-        return "unpriced" if batch.unpriced else UNKNOWN
-    rest = f" + {batch.unpriced} unpriced" if batch.unpriced else ""
-    return f"{usd(batch.total_cost_usd)}{rest}"

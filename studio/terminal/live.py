@@ -16,11 +16,12 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from shared.steps import AgentResponse, AgentThought, Step
+from shared.steps import AgentResponse, AgentThought, RunWaiting, Step
 from studio.client.events import Event, Retrying
 from studio.terminal.activity import Activity
 from studio.terminal.amounts import duration
 from studio.terminal.lines import KIND_WIDTH, OFFSET_WIDTH, retry_row, row, step_row
+from studio.terminal.step_text import WANTED, wanted
 from studio.terminal.text import plain
 
 FRAME_S: Final = 1 / 12
@@ -48,6 +49,9 @@ class LiveRun:
             self._activity.take(event)
             for line in self._rows(event):
                 self._console.print(line)
+            if isinstance(event, RunWaiting) and event.reason in WANTED:
+                words = Text(f"it waits for {wanted(event.reason, event.run_id)}", "yellow")
+                self._console.print(row("", Text(), words))
 
     def say(self, words: str) -> None:
         """Show what is known about the connection."""

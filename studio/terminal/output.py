@@ -6,12 +6,18 @@ Neither console reads markup or emoji codes: a bracket in a prompt is a bracket.
 import io
 import re
 import sys
-from typing import IO, Final, TextIO, cast
+from typing import IO, TYPE_CHECKING, Final, TextIO, cast
 
 from rich.console import Console
 
+from studio.terminal.text import json_line
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
 # Whoever reads a pipe breaks the lines; rich would break them at 80 characters.
 PIPE_WIDTH: Final = 4000
+SHORT_ID: Final = 8
 FILLING: Final = re.compile(r" +(?=\n)")
 
 
@@ -29,6 +35,16 @@ def write_line(text: str) -> None:
     """A line for programs: exactly this text, at once."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
+
+
+def write_json(answer: "BaseModel") -> None:
+    """An answer of the server for programs, on one line."""
+    write_line(json_line(answer.model_dump_json()))
+
+
+def shown_id(identifier: str) -> str:
+    """The end of an id, by which a person may name it; all of it for programs. Ids begin alike."""
+    return identifier[-SHORT_ID:] if sys.stdout.isatty() else identifier
 
 
 class _Pipe(io.TextIOBase):

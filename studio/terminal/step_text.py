@@ -56,6 +56,12 @@ KIND_STYLES: Final[dict[str, str]] = {
     "budget-raised": "yellow",
     "approval-requested": "yellow",
 }
+WANTED: Final[dict[str, str]] = {
+    "approval": "a decision: `studio approve {0}` or `studio deny {0}`",
+    "unknown-outcome": "word about what became of a call: `studio settle {0} OUTCOME`",
+    "budget": "a higher budget: `studio resume {0} --budget USD`",
+}
+"""What a person does about a run that waits, by the reason."""
 LONG: Final = 400
 SHORT: Final = 100
 
@@ -192,6 +198,11 @@ def words(value: JsonValue | BodyRef) -> str:
         case BodyRef():
             return f"[{value.size:,} bytes, stored as {value.sha256[:12]}]"
     return plain(json.dumps(value, ensure_ascii=False))
+
+
+def wanted(reason: str, run_id: str) -> str:
+    """What a run waits for, and the command that brings it."""
+    return WANTED.get(reason, reason).format(run_id[-8:])
 
 
 def retry_words(status: int | None, error: str, wait_s: float) -> str:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from shared.steps import AgentResponse, AgentThought, Step, ToolResult
 from studio.client.models import Run
-from studio.terminal.amounts import UNKNOWN, counted, duration, price, run_time, tokens
+from studio.terminal.amounts import UNKNOWN, counted, duration, price, run_time, size, tokens
 from studio.terminal.runs_table import status_text
 from studio.terminal.step_text import kind_style, retry_words, step_words
 from studio.terminal.text import one_line, plain
@@ -67,6 +67,10 @@ def _head(run: Run) -> Table:
     for label, value in (("session", run.session_id), ("user", run.user_id), ("group", run.group)):
         if value and value != "default":
             grid.add_row(label, one_line(value))
+    if run.artifacts:
+        files = ", ".join(f"{one_line(file.name, 60)} ({size(file.size)})" for file in run.artifacts)
+        save = f"  `studio artifacts {run.run_id[-8:]} --save DIR`"
+        grid.add_row("files", Text.assemble(files, (save, "dim")))
     grid.add_row("prompt", one_line(run.prompt or "", PROMPT_LIMIT))
     return grid
 

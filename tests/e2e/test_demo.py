@@ -15,6 +15,12 @@ from tests.support.processes import service
 
 ROW = re.compile(r"^\S.*? +completed +\d+ +[\d,]+ +\d\.\d{6} +[\d.]+ m?s$", re.MULTILINE)
 
+QUESTION = re.compile(
+    r"approval-requested +file_io {[^\n]*}  idempotent\n[^\n]*run-waiting +for approval\n"
+    r"[^\n]*approval-resolved +approved by .*agent-response +I deleted notes.txt",
+    re.DOTALL,
+)
+
 
 def demo(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "studio.demo", *arguments]
@@ -44,15 +50,17 @@ def _belongs(process: psutil.Process, folder: Path) -> bool:
     return process.status() != psutil.STATUS_ZOMBIE and any(str(folder) in word for word in words)
 
 
-def test_demo_runs_three_prompts_and_ends_by_itself(tmp_path: Path) -> None:
+def test_demo_runs_its_prompts_and_ends_by_itself(tmp_path: Path) -> None:
     with start_demo(tmp_path, "--once") as process:
         output, _ = process.communicate(timeout=90)
     assert process.returncode == 0, output
     assert "The model is simulated" in output
     assert re.search(r"agent-response .*\b45\b", output)
     assert output.count("retry  ") == 2
+    assert re.search(r"`\S*studio approve [0-9a-f]{8}`", output)
+    assert QUESTION.search(output), output
     summary = output[output.index("prompt ") :]
-    assert len(ROW.findall(summary)) == 3
+    assert len(ROW.findall(summary)) == 4
     # What has ended is not advertised.
     assert "/docs" not in summary
     assert re.search(r"`\S*studio up` starts it again", summary)
@@ -81,7 +89,7 @@ def failing_demo(folder: Path, **variables: str) -> str:
     with start_demo(folder / "demo", **variables) as process:
         output, _ = process.communicate(timeout=90)
     assert process.returncode == 1, output
-    assert ("1/3" in output, "2/3" in output) == (True, False), output
+    assert ("1/4" in output, "2/4" in output) == (True, False), output
     assert "until Ctrl-C" not in output, output
     assert left_behind(folder / "demo") == []
     return output
@@ -110,7 +118,8 @@ def test_demo_stays_until_interrupted_and_others_may_use_its_stack(tmp_path: Pat
     assert re.search(r"API docs +http://127\.0\.0\.1:\d+/docs", seen)
     assert ending.endswith("stopped\n")
     assert (first.returncode, second.returncode) == (0, 0), second.stdout
-    assert len(ROW.findall(second.stdout)) == 3
+    assert len(ROW.findall(second.stdout)) == 4
+    assert "demo-housekeeper v1" in second.stdout
     assert "goes on; `studio down` stops it" in second.stdout
     assert left_behind(tmp_path) == []
 

@@ -13,7 +13,7 @@ from typer.main import get_group
 from typer.testing import CliRunner, Result
 
 from shared.steps import RunStatus, decode_steps, encode_steps
-from studio.cli import COMMANDS, app
+from studio.cli import COMMANDS, PANELS, app
 from studio.client.retries import RetryPolicy
 from studio.commands import connection, patience, running
 from tests.unit.studio.client_steps import BEGIN, END, RUN_ID, frame, run_steps
@@ -360,10 +360,29 @@ def test_version_is_told() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_names_what_is_to_be_typed(name: str) -> None:
-    command = get_group(app).get_command(Context(get_group(app)), name)
-    assert command is not None
-    for param in command.params:
-        assert getattr(param, "is_flag", False) or getattr(param, "metavar", None), param.name
+    command: Any = get_group(app).get_command(Context(get_group(app)), name)
+    for each in (command, *getattr(command, "commands", {}).values()):
+        assert each.get_short_help_str()
+        for param in each.params:
+            assert getattr(param, "is_flag", False) or getattr(param, "metavar", None), param.name
+
+
+def test_help_lists_every_command_under_a_heading() -> None:
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).stdout
+    assert "─ Commands " not in shown
+    for heading in set(PANELS.values()):
+        assert shown.count(f"─ {heading} ─") == 1
+
+
+@pytest.mark.parametrize("name", ["agents", "tools", "mcp", "schedules", "webhooks"])
+def test_a_noun_alone_lists(name: str) -> None:
+    with ScriptedServer(*[answer({"items": []})] * 3) as server:
+        told = [studio(server, name, *more) for more in ((), ("list",), ("--json",))]
+    assert [result.exit_code for result in told] == [0, 0, 0]
+    assert told[0].stderr == told[1].stderr != ""
+    assert [result.stdout for result in told] == ["", "", ""]
+    assert len({asked.path for asked in server.asked}) == 1
+    assert studio(None, name, "frobnicate").exit_code == 2
 
 
 def test_misspelt_command_is_corrected() -> None:

@@ -19,7 +19,7 @@ def test_only_the_simulator_is_told_to_fail() -> None:
     assert any("[[simulate: 429 x2]]" in prompt.text for prompt in prompts("simulator"))
     for provider in ("mistral", "compatible server"):
         asked = prompts(provider)
-        assert len(asked) == 3
+        assert len(asked) == 4
         assert not any("simulate" in prompt.text for prompt in asked)
 
 

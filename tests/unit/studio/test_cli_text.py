@@ -59,7 +59,13 @@ def hostile_steps() -> Iterator[Step]:
             "effect": "pure",
             "idempotency_key": "k",
         },
-        "tool-result": {"call_id": "c", "tool": HOSTILE, "status": "error", "result": [HOSTILE]},
+        "tool-result": {
+            "call_id": "c",
+            "tool": HOSTILE,
+            "status": "error",
+            "result": [HOSTILE],
+            "artifacts": [{"name": HOSTILE, "media_type": HOSTILE, "size": 1, "data": "eA=="}],
+        },
         "memory-snapshot": {"memory": {HOSTILE: HOSTILE}},
         "approval-requested": {
             "call_id": "c",
@@ -80,6 +86,8 @@ def hostile_steps() -> Iterator[Step]:
         "run-retried": {"who": HOSTILE, "why": HOSTILE},
         "cancel-requested": {"who": HOSTILE, "why": HOSTILE},
         "run-waiting": {"reason": "approval"},
+        "spend-reserved": {"usd": "0.25", "call_id": HOSTILE},
+        "budget-raised": {"budget_usd": 1.5, "who": HOSTILE},
         "agent-response": {
             "content": HOSTILE,
             "model_call": CALL.model_copy(update={"attempts": (Attempt(status=429, error=HOSTILE),)}),

@@ -1,8 +1,5 @@
 """Which error an answer becomes, and when the request is made again."""
 
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
-
 import pytest
 
 from studio.client.errors import (
@@ -20,7 +17,6 @@ from studio.client.errors import (
     Unavailable,
     Unreachable,
     error_of,
-    retry_after,
 )
 from studio.client.retries import RetryPolicy, Tries
 
@@ -70,16 +66,6 @@ def test_answer_of_a_proxy_is_understood_by_its_status(body: bytes) -> None:
     error = error_of(502, {}, body)
     assert isinstance(error, Unavailable)
     assert str(error) == "the server answered HTTP 502"
-
-
-def test_retry_after_is_read_in_both_forms() -> None:
-    in_a_minute = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
-    assert retry_after("7") == 7
-    assert retry_after(in_a_minute) == pytest.approx(60, abs=2)
-    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-    assert retry_after("Wed, 21 Oct 2015 07:28:00 -0000") == 0
-    assert retry_after("soon") is None
-    assert retry_after("") is None
 
 
 def test_wait_doubles_up_to_the_longest_with_jitter() -> None:

@@ -37,3 +37,13 @@ def test_both_clients_have_the_same_methods() -> None:
 def test_method_takes_the_same_in_both_clients(name: str) -> None:
     ours, theirs = (inspect.signature(getattr(client, name)) for client in (Studio, AsyncStudio))
     assert ours.parameters == theirs.parameters
+
+
+@pytest.mark.parametrize("client", [Studio, AsyncStudio])
+@pytest.mark.parametrize("name", METHODS)
+def test_help_on_a_method_says_what_it_takes_and_does(client: type, name: str) -> None:
+    method = getattr(client, name)
+    assert inspect.getdoc(method)
+    assert next(iter(inspect.signature(method).parameters)) == "self"
+    bound = inspect.signature(getattr(client("http://127.0.0.1:9", "key"), name))
+    assert "self" not in bound.parameters

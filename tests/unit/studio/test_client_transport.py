@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from studio import (
     Event,
     Invalid,
     NotFound,
+    NotSaved,
     RetryPolicy,
     RunFailed,
     StillRunning,
@@ -307,3 +309,38 @@ async def test_local_server_is_reached_without_a_proxy(
     with ScriptedServer(answer(RUN)) as server:
         async with connect(server) as call:
             assert (await call("get", RUN_ID)).run_id == RUN_ID
+
+
+async def test_file_that_breaks_off_is_fetched_again(connect: Connect, tmp_path: Path) -> None:
+    away = problem(503, "unavailable", headers={"Retry-After": "0"})
+    with ScriptedServer(away, Reply(b"half", cut=True), Reply(b"half and half")) as server:
+        async with connect(server) as call:
+            await call("save_artifact", RUN_ID, "a.txt", tmp_path / "a.txt")
+    assert {asked.path for asked in server.asked} == {f"/api/runs/{RUN_ID}/artifacts/a.txt"}
+    assert (tmp_path / "a.txt").read_bytes() == b"half and half"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+async def test_file_that_never_comes_whole_leaves_nothing_behind(
+    connect: Connect, tmp_path: Path, overwrite: bool
+) -> None:
+    target = tmp_path / "a.txt"
+    if overwrite:
+        target.write_text("before")
+    with ScriptedServer(*[Reply(b"half", cut=True)] * 5) as server:
+        async with connect(server) as call:
+            with pytest.raises(Unreachable):
+                await call("save_artifact", RUN_ID, "a.txt", target, overwrite=overwrite)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["before"] * overwrite
+
+
+async def test_nothing_is_saved_where_nothing_can_be_written(connect: Connect, tmp_path: Path) -> None:
+    with ScriptedServer(*[Reply(b"x")] * 3) as server:
+        async with connect(server) as call:
+            with pytest.raises(NotSaved, match="cannot be written: No such file or directory"):
+                await call("save_artifact", RUN_ID, "a.txt", tmp_path / "none" / "a.txt")
+            (tmp_path / "folder").mkdir()
+            for overwrite, says in ((False, "is there already"), (True, "cannot be written: Is a directory")):
+                with pytest.raises(NotSaved, match=says):
+                    await call("save_artifact", RUN_ID, "a", tmp_path / "folder", overwrite=overwrite)
+    assert [each.name for each in tmp_path.iterdir()] == ["folder"]

@@ -6,7 +6,7 @@ import gzip
 import tracemalloc
 from collections.abc import Sequence
 
-import httpcore
+import httpcore2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +16,7 @@ from services.runner.tools.base import ToolContext
 from services.runner.tools.http_fetch import HttpFetch
 from services.runner.tools.registry import ToolOutcome, ToolRegistry
 from services.runner.tools.settings import ToolSettings
-from services.runner.tools.web.connection import GuardedBackend
+from services.runner.tools.web.connection import WebTransport
 from shared.addresses import Server
 from tests.unit.runner.tools.conftest import Answer, LocalServer, ServerStarter
 
@@ -68,21 +68,21 @@ class Names:
         return answer
 
 
-class Wire(httpcore.AsyncMockBackend):
+class Wire(httpcore2.AsyncMockBackend):
     """Stands for the network beyond this machine: notes where connections go and answers each the same."""
 
     def __init__(self, answer: bytes) -> None:
         super().__init__([answer])
         self.reached: list[tuple[str, int]] = []
 
-    async def connect_tcp(self, host: str, port: int, *args: object) -> httpcore.AsyncNetworkStream:
+    async def connect_tcp(self, host: str, port: int, *args: object) -> httpcore2.AsyncNetworkStream:
         self.reached.append((host, port))
         return await super().connect_tcp(host, port)
 
 
 def on_wire(names: Names, answer: bytes) -> tuple[HttpFetch, Wire]:
     wire = Wire(answer)
-    return HttpFetch(settings(), GuardedBackend(resolver=names, network=wire)), wire
+    return HttpFetch(settings(), lambda: WebTransport(resolver=names, network=wire)), wire
 
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
@@ -154,8 +154,8 @@ async def test_a_redirect_to_a_private_address_is_refused_and_logged(
     with capture_logs() as logs:
         outcome = await fetch(await start_server(redirects(target)))
     assert outcome.status == "error"
-    assert "only public addresses can be fetched" in str(outcome.result)
-    assert [entry["event"] for entry in logs] == ["http_fetch_refused"]
+    assert "only public addresses may be reached" in str(outcome.result)
+    assert [entry["event"] for entry in logs] == ["a private address was refused"]
 
 
 async def test_an_allowed_server_does_not_open_another_port_of_its_host(start_server: ServerStarter) -> None:
@@ -224,8 +224,9 @@ async def test_one_private_address_among_a_names_addresses_is_enough_to_refuse(a
 async def test_an_address_that_does_not_answer_gives_way_to_the_next(start_server: ServerStarter) -> None:
     server = await start_server(answers(b"second"))
     named = Server("two.example", server.port)
-    backend = GuardedBackend(frozenset({named}), resolver=Names(["127.0.0.2", "127.0.0.1"]))
-    outcome = await call(HttpFetch(settings(named), backend), f"http://two.example:{server.port}/")
+    names = Names(["127.0.0.2", "127.0.0.1"])
+    tool = HttpFetch(settings(named), lambda: WebTransport(frozenset({named}), names))
+    outcome = await call(tool, f"http://two.example:{server.port}/")
     assert isinstance(outcome.result, dict)
     assert outcome.result["text"] == "second"
     assert f"Host: two.example:{server.port}".lower() in server.heads[0].lower()
@@ -240,8 +241,9 @@ async def test_tls_asks_for_the_name_although_the_connection_goes_to_the_address
 
     async with await asyncio.start_server(take_hello, "127.0.0.1", 0) as server:
         named = Server("secure.example", server.sockets[0].getsockname()[1])
-        backend = GuardedBackend(frozenset({named}), resolver=Names(["127.0.0.1"]))
-        outcome = await call(HttpFetch(settings(named), backend), f"https://secure.example:{named.port}/")
+        names = Names(["127.0.0.1"])
+        tool = HttpFetch(settings(named), lambda: WebTransport(frozenset({named}), names))
+        outcome = await call(tool, f"https://secure.example:{named.port}/")
         assert b"secure.example" in await asyncio.wait_for(hello, 5)
     assert outcome.status == "error"
     assert "cannot be reached" in str(outcome.result)
@@ -293,7 +295,7 @@ async def test_what_follows_a_packed_page_is_not_read_for_ever(start_server: Ser
 
 async def test_an_allowed_server_is_known_by_its_ipv6_address() -> None:
     allow, wire = Server("::1", 8080), Wire(HELLO)
-    tool = HttpFetch(settings(allow), GuardedBackend(frozenset({allow}), network=wire))
+    tool = HttpFetch(settings(allow), lambda: WebTransport(frozenset({allow}), network=wire))
     assert (await call(tool, "http://[::1]:8080/")).status == "ok"
     assert (await call(tool, "http://[::1]/")).status == "error"
     assert wire.reached == [("::1", 8080)]

@@ -94,10 +94,10 @@ async def test_a_key_that_is_refused_is_told(server: WandbServer) -> None:
 async def test_rows_that_are_not_taken_are_told_in_bounded_time(
     server: WandbServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wandb_log, "TIMEOUT_S", 6.0)
+    monkeypatch.setattr(wandb_log, "TIMEOUT_S", 3.0)
     server.stream_status = "500 Internal Server Error"
     outcome = await log(tools(server))
-    assert "did not confirm the metrics within 6 s; they may or may not be there" in str(outcome.result)
+    assert "did not confirm the metrics within 3 s; they may or may not be there" in str(outcome.result)
 
 
 async def test_the_loop_goes_on_while_metrics_are_logged(server: WandbServer) -> None:

@@ -1,0 +1,8 @@
+"""Every request of the API and how its answer is read, for both clients; one noun a file. Pure.
+
+A call may always be made again: one that creates something carries an idempotency key.
+"""
+
+from studio.client.calls import agents, batches, runs, schedules, sessions, tools, waiting, webhooks
+
+__all__ = ["agents", "batches", "runs", "schedules", "sessions", "tools", "waiting", "webhooks"]
