@@ -15,13 +15,15 @@ from pydantic import AwareDatetime, TypeAdapter
 from shared.bus import MEMORY, jetstream
 from shared.errors import StudioError, Unavailable
 from shared.steps import Fact, Project, now
-from shared.stored import stored_messages
+from shared.stored import count_stored, stored_messages
 
 Scope = Literal["session", "agent", "user"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 MOST_KEY_CHARACTERS: Final = 128
 MOST_TEXT_BYTES: Final = 16 * 1024
 MOST_NOTES: Final = 200
+MOST_OF_A_PROJECT: Final = 2000
+"""Notes, of all owners together: an eighth of the bucket's 256 MiB."""
 STREAM: Final = f"KV_{MEMORY}"
 
 _project: Final = TypeAdapter(Project)
@@ -62,16 +64,26 @@ class Memory:
     async def put(self, owner: Owner, key: str, text: str) -> Note:
         """Keep the text under the key, in place of what was there. Raises MemoryRefused."""
         _check(key, text)
-        if await self.get(owner, key) is None and len(await self.list(owner)) >= MOST_NOTES:
-            raise MemoryRefused(
-                f"there are {MOST_NOTES} notes of this {owner.scope}, the limit; delete one first"
-            )
+        if await self.get(owner, key) is None:
+            await self._require_room(owner)
         note = Note(key=key, text=text, updated_at=now())
         try:
             await self._js.publish(owner.subject(key), note.model_dump_json().encode(), stream=STREAM)
         except (NatsError, OSError) as error:
             raise _away(error) from error
         return note
+
+    async def _require_room(self, owner: Owner) -> None:
+        """Raises MemoryRefused. Who writes at the same time may come to a few more."""
+        if await count_stored(self._client, STREAM, owner.subject()) >= MOST_NOTES:
+            raise MemoryRefused(
+                f"there are {MOST_NOTES} notes of this {owner.scope}, the limit; delete one first"
+            )
+        if await count_stored(self._client, STREAM, f"$KV.{MEMORY}.{owner.project}.>") >= MOST_OF_A_PROJECT:
+            raise MemoryRefused(
+                f"there are {MOST_OF_A_PROJECT} notes in this project, the limit; delete some of another "
+                "session, agent or user"
+            )
 
     async def get(self, owner: Owner, key: str) -> Note | None:
         """The note, read from the stream's leader: what was put before is seen."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,6 +36,19 @@ async def page(
 
     A replica answers, so the newest may be missing. Raises Unavailable.
     """
+    ask = {"next_by_subj": subject, "seq": start, "batch": READ_BATCH, "max_bytes": most_bytes}
+    messages, more = await _batch(client, stream, ask)
+    return Page(messages, more > 0)
+
+
+async def count_stored(client: Client, stream: str, subject: str) -> int:
+    """How many messages there are of a subject (wildcards allowed), as a replica knows. Raises Unavailable."""
+    messages, more = await _batch(client, stream, {"next_by_subj": subject, "seq": 1, "batch": 1})
+    return len(messages) + more
+
+
+async def _batch(client: Client, stream: str, ask: Mapping[str, str | int]) -> tuple[tuple[Msg, ...], int]:
+    """The messages that were asked for, and how many follow them."""
     messages: list[Msg] = []
     end: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
 
@@ -45,7 +58,6 @@ async def page(
         elif not end.done():
             end.set_result(message)
 
-    ask = {"next_by_subj": subject, "seq": start, "batch": READ_BATCH, "max_bytes": most_bytes}
     inbox = client.new_inbox()
     try:
         replies = await client.subscribe(inbox, cb=take)
@@ -58,7 +70,7 @@ async def page(
     except (NatsError, OSError, TimeoutError) as error:
         raise Unavailable(f"the broker did not answer a read: {error or type(error).__name__}") from error
     _raise_unless_end(last)
-    return Page(tuple(messages), int((last.headers or {}).get("Nats-Num-Pending", "0")) > 0)
+    return tuple(messages), int((last.headers or {}).get("Nats-Num-Pending", "0"))
 
 
 async def stored_messages(client: Client, stream: str, subject: str, start: int = 1) -> AsyncIterator[Msg]:

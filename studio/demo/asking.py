@@ -41,4 +41,3 @@ def _ask(studio: Attended, prompt: Prompt, session_id: str, console: Console) ->
     if prompt.agent is not None and not any(isinstance(step, ApprovalRequested) for step in run.steps):
         console.print(Text(f"The model did not call {TOOL}, so there was nothing to allow.", "yellow"))
     return run
-

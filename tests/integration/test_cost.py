@@ -13,9 +13,9 @@ import pytest
 
 from services.cost.charges import BILLABLE
 from services.cost.handlers import CHARGES, MOST_NAMES, UNPRICED, Accountant
-from shared.price_book import PriceBook
 from shared.bus import COST, make_broker
 from shared.database import Database
+from shared.price_book import PriceBook
 from shared.scrub import Scrubber
 from shared.service import Runtime
 from shared.steps import AgentResponse, Step, Usage

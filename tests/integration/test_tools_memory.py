@@ -104,6 +104,16 @@ async def test_size_and_number_of_notes_are_bounded(client: Client, monkeypatch:
     assert len(await memory.list(mine)) == 3
 
 
+async def test_no_project_takes_the_room_of_others(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MOST_OF_A_PROJECT", 3)
+    memory = Memory(client)
+    for number in range(3):
+        await memory.put(owner(project="busy"), f"k{number}", "text")
+    with pytest.raises(MemoryRefused, match="3 notes in this project, the limit"):
+        await memory.put(owner(project="busy"), "k3", "one more")
+    await memory.put(owner(project="busy-2"), "k", "of another project")
+
+
 Call = dict[str, Any]
 
 

@@ -9,7 +9,6 @@ import pytest
 from nats.aio.client import Client
 
 from services.cost.handlers import Accountant
-from shared.price_book import PriceBook
 from services.gateway.app import make_app
 from services.gateway.keys import Keys
 from services.recorder.handlers import Recorder
@@ -18,6 +17,7 @@ from shared.bus import COST, RECORDER, client_of, make_broker
 from shared.consumer import StepConsumer
 from shared.database import Database
 from shared.dead_letters import DeadLetters
+from shared.price_book import PriceBook
 from shared.puller import Puller
 from tests.support.serving import serving
 

@@ -14,8 +14,8 @@ from typing import Any
 import asyncpg
 from nats.aio.client import Client
 
-from shared.price_book import PriceBook, Quote
 from shared.bus import COST, DEAD, RECORDER, RUNNER, RUNS, jetstream
+from shared.price_book import PriceBook, Quote
 from shared.run_state import LogGap, RunState, fold
 from shared.steps import (
     AgentResponse,
