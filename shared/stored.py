@@ -47,7 +47,7 @@ async def count_stored(client: Client, stream: str, subject: str) -> int:
     return len(messages) + more
 
 
-async def _batch(client: Client, stream: str, ask: Mapping[str, str | int]) -> tuple[tuple[Msg, ...], int]:
+async def _batch(client: Client, stream: str, ask: Mapping[str, object]) -> tuple[tuple[Msg, ...], int]:
     """The messages that were asked for, and how many follow them."""
     messages: list[Msg] = []
     end: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()

@@ -76,7 +76,7 @@ def _headers(head: bytes) -> list[tuple[str, str]]:
 @asynccontextmanager
 async def provider(*answers: Scripted) -> AsyncIterator[Provider]:
     made = Provider(answers)
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0, backlog=1024)
     made.port = server.sockets[0].getsockname()[1]
     try:
         yield made

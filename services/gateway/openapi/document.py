@@ -23,13 +23,13 @@ from services.gateway.requests import (
     ScheduleInput,
 )
 from services.gateway.tools.models import HttpToolInput, McpServerChange, McpServerInput, ToolChange
-from services.gateway.waiting.inputs import ApprovalInput, OutcomeInput, WhyInput
+from services.gateway.waiting.inputs import ApprovalInput, OutcomeInput, ResumeInput, WhyInput
 from services.gateway.webhooks.models import WebhookChange, WebhookInput
 
 MODE: Final[Literal["validation"]] = "validation"
 MODELS: Final[tuple[type[BaseModel], ...]] = (
     *(RunInput, ChatInput, PromptInput, CancelInput, NoteInput),
-    *(ApprovalInput, OutcomeInput, WhyInput),
+    *(ApprovalInput, OutcomeInput, ResumeInput, WhyInput),
     *(AgentInput, AgentDefinition),
     *(HttpToolInput, ToolChange, McpServerInput, McpServerChange),
     *(WebhookInput, WebhookChange, ScheduleInput, ScheduleChange),

@@ -300,7 +300,7 @@ async def test_every_run_of_a_full_runner_has_a_connection_of_its_own() -> None:
         model = model_of(server, runner_concurrency=150)
         calls = [asyncio.create_task(model.complete(REQUEST, Feed())) for _ in range(150)]
         try:
-            await eventually(lambda: len(server.requests) == 150, within_s=30)
+            await eventually(lambda: len(server.requests) >= 150, within_s=30)
         finally:
             for call in calls:
                 call.cancel()
