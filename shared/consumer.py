@@ -23,6 +23,7 @@ from shared.dead_letters import DeadLetters
 from shared.errors import Permanent, Unavailable
 from shared.puller import Puller
 from shared.steps import Step, Undecodable, decode_each, encode_step, now
+from shared.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -97,8 +98,7 @@ class StepConsumer:
             return
         if self._busy:
             await asyncio.wait([self._task], timeout=within_s)
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
 
     async def check(self) -> None:
         """Readiness: raises Unavailable while a batch cannot be written."""

@@ -28,10 +28,19 @@ class AddressRefused(httpx2.ConnectError):
     """The host is not a public one; nothing was sent."""
 
 
+class HostUnknown(httpx2.ConnectError):
+    """The name has no address, or the name service does not answer; nothing was sent."""
+
+
 class PublicTransport(httpx2.AsyncHTTPTransport):
     """For an httpx2 client, or for requests of its own. `allow`: servers that need not be public."""
 
-    def __init__(self, allow: frozenset[Server] = frozenset(), resolver: Resolver = resolve) -> None:
+    def __init__(
+        self,
+        allow: frozenset[Server] = frozenset(),
+        resolver: Resolver = resolve,
+        network: httpcore2.AsyncNetworkBackend | None = None,
+    ) -> None:
         tls = _tls()
         super().__init__(verify=tls, trust_env=False)
         # The library's transport takes no network of one's own; its pool does.
@@ -39,7 +48,7 @@ class PublicTransport(httpx2.AsyncHTTPTransport):
             ssl_context=tls,
             max_connections=MOST_CONNECTIONS,
             keepalive_expiry=IDLE_S,
-            network_backend=_PublicNetwork(Guard(allow, resolver)),
+            network_backend=_PublicNetwork(Guard(allow, resolver), network or httpcore2.AnyIOBackend()),
         )
 
 
@@ -50,9 +59,9 @@ def _tls() -> ssl.SSLContext:
 
 
 class _PublicNetwork(httpcore2.AsyncNetworkBackend):
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, network: httpcore2.AsyncNetworkBackend) -> None:
         self._guard = guard
-        self._network = httpcore2.AnyIOBackend()
+        self._network = network
 
     async def connect_tcp(
         self,
@@ -80,4 +89,4 @@ class _PublicNetwork(httpcore2.AsyncNetworkBackend):
             log.warning("a private address was refused", host=host, port=port)
             raise AddressRefused(f"{error}; only public addresses may be reached") from None
         except Refused as error:
-            raise httpcore2.ConnectError(str(error)) from None
+            raise HostUnknown(str(error)) from None

@@ -19,6 +19,8 @@ from nats.errors import Error as NatsError
 from nats.errors import MsgAlreadyAckdError
 from prometheus_client import Counter
 
+from shared.tasks import end
+
 log = structlog.get_logger(__name__)
 
 EXPIRES_S: Final = 30.0
@@ -57,8 +59,7 @@ class Puller:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+            await end(self._keeper)
         await self._unsubscribe()
         await self.hand_back(list(self._waiting))
         self._waiting.clear()

@@ -6,7 +6,7 @@ the last sequence of the subject that the writer has seen: whoever is behind los
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from time import monotonic
@@ -22,24 +22,34 @@ from shared.bodies import BodyStore
 from shared.bus import DEAD, KINDS_HEADER, RUNS, jetstream
 from shared.errors import Conflict, Permanent, Unavailable
 from shared.payload import Payloads
+from shared.run_state import LogGap
 from shared.scrub import Scrubber
 from shared.steps import Step, decode_steps
 from shared.stored import last_stored, sequence_of, stored_messages
 from shared.subjects import RunKey, dead_subject, job_subject, log_subject, redo_subject
 
 WRONG_LAST_SEQUENCE: Final = frozenset({10071, 10164})
-NO_SUCH_SEQUENCE: Final = 10043
+NO_SUCH_MESSAGE: Final = frozenset({10043, 10057})
+ACK_WAIT_S: Final = 5.0  # then the message is sent again
 AGAIN_HEADER: Final = "Run-Again"
 """Header of a job that was put back into the queue: why."""
+FIRST_CAUSES: Final = ("queued", "sweep:")
+"""Why a job may be put into the queue of whose run nothing else is stored yet."""
+UNTIL_HEADER: Final = "Log-Until"
+"""Header of a message of a log that was put back: the seq up to which the log must reach to be whole."""
 STREAM_FULL: Final = frozenset({10047, 10077, 10122})
 
 
 @dataclass(frozen=True)
 class Sealed:
-    """Steps as the log holds them, and the text of each: what `seal` makes and `append` takes."""
+    """Steps as the log holds them, and the text of each: what `seal` makes and `append` takes.
+
+    `until`: they are a part of a log that is put back, which reaches up to this seq.
+    """
 
     steps: tuple[Step, ...]
     encoded: tuple[bytes, ...]
+    until: int | None = None
 
     def __add__(self, other: "Sealed") -> "Sealed":
         return Sealed(self.steps + other.steps, self.encoded + other.encoded)
@@ -55,6 +65,10 @@ class LogRead:
 
 class _Unanswered(Exception):
     """No acknowledgement came; the message may be stored or not."""
+
+
+class JobGone(Unavailable):
+    """The run was deleted, or it is older than what the broker keeps."""
 
 
 class RunLog:
@@ -77,21 +91,24 @@ class RunLog:
         """Put step 0 into the queue. Repeating it is harmless; raises Conflict if another is there."""
         await self._publish(job_subject(run), run, sealed, 0, patience_s)
 
-    async def requeue(self, run: RunKey, *, cause: str) -> None:
+    async def requeue(self, run: RunKey, *, cause: str, job: bytes | None = None) -> None:
         """Put the run's job into the queue once more, for it to go on; once for each cause.
 
-        Harmless when a runner has it: claims are fenced. Raises Unavailable, also when there is no job.
+        Harmless when a runner has it: claims are fenced. `job` is the job where the broker has lost it.
+        Raises JobGone without it then, Unavailable when the broker is away.
         """
-        job = await last_stored(self._client, RUNS, job_subject(run))
         if job is None:
-            raise Unavailable(f"the broker has no job of run {run.run_id}")
+            stored = await last_stored(self._client, RUNS, job_subject(run))
+            if stored is None:
+                raise JobGone(f"the broker has no job of run {run.run_id}")
+            job = stored.data
         headers = {
             Header.MSG_ID: f"again:{run.run_id}:{cause}",
             KINDS_HEADER: "run-requested",
             AGAIN_HEADER: cause,
         }
         try:
-            await self._js.publish(job_subject(run), job.data, stream=RUNS, headers=headers)
+            await self._js.publish(job_subject(run), job, stream=RUNS, headers=headers)
         except (NatsError, OSError) as error:
             raise Unavailable(f"the broker did not take a job: {error or type(error).__name__}") from error
 
@@ -110,20 +127,26 @@ class RunLog:
         """The steps after stream sequence `after`, step 0 first when `after` is 0.
 
         `fresh` asks the stream's leader for the end of the log, since a follower's answer may be old. Without
-        `inflate` large values stay references.
+        `inflate` large values stay references. Raises LogGap when the broker has lost all but the job, and
+        Unavailable while the log is being put back.
         """
         subject = log_subject(run)
         last = await self._last_sequence(subject) if fresh else 0
         steps: list[Step] = []
-        sequence = after
-        job_of_run = job_subject(run)
-        if after == 0 and (job := await last_stored(self._client, RUNS, job_of_run)):
+        sequence, until = after, 0
+        job = await last_stored(self._client, RUNS, job_subject(run)) if after == 0 else None
+        if job is not None:
             steps += await self._steps(run, job.data, inflate)
         async for message in stored_messages(self._client, RUNS, subject, after + 1):
             steps += await self._steps(run, message.data, inflate)
             sequence = sequence_of(message)
+            until = max(until, int((message.headers or {}).get(UNTIL_HEADER, 0)))
         if sequence < last:
             raise Unavailable(f"the log of run {run.run_id} is read from a replica that is behind")
+        if until and steps[-1].seq < until:
+            raise Unavailable(f"the log of run {run.run_id} is being put back")
+        if sequence == 0 and job is not None and has_more(job.headers):
+            raise LogGap(f"run {run.run_id}: the broker has no step of it but its request")
         return LogRead(tuple(steps), sequence)
 
     async def _steps(self, run: RunKey, data: bytes, inflate: bool) -> list[Step]:
@@ -142,13 +165,17 @@ class RunLog:
         their place in the queue when the broker was killed afterwards."""
         stored = stored_messages(self._client, stream, subject)
         sequences = [sequence_of(message) async for message in stored]
-        for sequence in sequences[:-1] if keep_last else sequences:
+        await self.erase(sequences[:-1] if keep_last else sequences, stream)
+
+    async def erase(self, sequences: Iterable[int], stream: str = RUNS) -> None:
+        """Erase these messages; those that are gone already are no fault. Raises Unavailable."""
+        for sequence in sequences:
             try:
                 await self._js.delete_msg(stream, sequence)
             except (NatsError, OSError) as error:
-                if isinstance(error, APIError) and error.err_code == NO_SUCH_SEQUENCE:
+                if isinstance(error, APIError) and error.err_code in NO_SUCH_MESSAGE:
                     continue  # erased by another who had the same errand
-                raise Unavailable(f"the broker did not erase {subject}: {error}") from error
+                raise Unavailable(f"the broker did not erase a message of {stream}: {error}") from error
 
     async def _publish(
         self, subject: str, run: RunKey, sealed: Sealed, expected: int, patience_s: float
@@ -164,10 +191,12 @@ class RunLog:
             Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(expected),
             KINDS_HEADER: ",".join(step.kind for step in sealed.steps),
         }
+        if sealed.until is not None:
+            headers[UNTIL_HEADER] = str(sealed.until)
         deadline, delay = monotonic() + patience_s, 0.05
         while True:
             try:
-                return await self._publish_once(subject, payload, headers, min(patience_s, 5.0))
+                return await self._publish_once(subject, payload, headers, min(patience_s, ACK_WAIT_S))
             except _Unanswered as error:
                 if monotonic() + delay > deadline:
                     raise Unavailable(
@@ -216,3 +245,9 @@ class RunLog:
         except _Unanswered as error:
             raise Unavailable(f"the broker did not answer a read: {error}") from error
         return last[0] if last else 0
+
+
+def has_more(headers: Mapping[str, str] | None) -> bool:
+    """Whether a job with these headers was put into the queue for a run that has a log."""
+    cause = (headers or {}).get(AGAIN_HEADER)
+    return cause is not None and not cause.startswith(FIRST_CAUSES)

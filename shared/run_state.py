@@ -10,6 +10,7 @@ from shared.steps import (
     AgentChanged,
     AgentRef,
     AgentResponse,
+    AgentSnapshot,
     AgentThought,
     AnswerRejected,
     ApprovalRequested,
@@ -228,3 +229,20 @@ def fold(steps: Iterable[Step]) -> RunState:
     for step in steps:
         state.apply(step)
     return state
+
+
+def agent_of(request: RunRequested, ref: AgentRef | None) -> AgentSnapshot:
+    """The agent that goes on with the run. Raises LookupError for one that the snapshot does not hold."""
+    if ref is None or ref == request.agent:
+        return AgentSnapshot(
+            ref=request.agent,
+            model=request.model,
+            instructions=request.instructions,
+            parameters=request.parameters,
+            tools=request.tools,
+            response_format=request.response_format,
+        )
+    for agent in request.agents:
+        if agent.ref == ref:
+            return agent
+    raise LookupError(f"the run knows no agent {ref.name}@{ref.version}")

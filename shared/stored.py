@@ -42,7 +42,7 @@ async def page(
 
 
 async def count_stored(client: Client, stream: str, subject: str) -> int:
-    """How many messages there are of a subject (wildcards allowed), as a replica knows. Raises Unavailable."""
+    """How many messages a subject has (wildcards allowed), as a replica knows. Raises Unavailable."""
     messages, more = await _batch(client, stream, {"next_by_subj": subject, "seq": 1, "batch": 1})
     return len(messages) + more
 

@@ -1,13 +1,20 @@
 """The subjects of the bus: where what is about a run is sent and stored."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Self
+from uuid import UUID
 
 
 @dataclass(frozen=True)
 class RunKey:
     project: str
     run_id: str
+
+    @property
+    def accepted_at(self) -> datetime:
+        """When the run was accepted: its id, a UUIDv7, begins with the milliseconds."""
+        return datetime.fromtimestamp((UUID(self.run_id).int >> 80) / 1000, UTC)
 
     @classmethod
     def of_subject(cls, subject: str) -> Self:

@@ -16,7 +16,7 @@ from shared.errors import Unavailable
 
 log = structlog.get_logger(__name__)
 
-KEPT_S: Final = 5.0
+KEPT_S: Final = 1.0  # so soon does every gateway know what a runner or another gateway said
 READ_TIMEOUT_S: Final = 2.0
 
 Announcement = TypeVar("Announcement", bound=BaseModel)

@@ -19,7 +19,6 @@ from shared.steps import ToolSpec
 from shared.subjects import catalog_subject, mcp_subject, project_tools_subject
 
 ABSENT_S: Final = 0.5  # the first runner may be just starting
-PROJECT_S: Final = 1.0  # so soon does every gateway know what another one was told
 NAMED_MODELS: Final = 12
 MOST_OFFERED: Final = 128
 MOST_PROJECTS: Final = 2000
@@ -139,8 +138,8 @@ class Catalog:
         found = self._projects.get(project)
         if found is None:
             found = self._projects[project] = _Project(
-                self._kept(project_tools_subject(project), ProjectTools, Ages(PROJECT_S, PROJECT_S)),
-                self._kept(mcp_subject(project), McpListings, Ages(PROJECT_S, PROJECT_S)),
+                self._kept(project_tools_subject(project), ProjectTools, Ages()),
+                self._kept(mcp_subject(project), McpListings, Ages()),
             )
             if len(self._projects) > MOST_PROJECTS:
                 self._projects.popitem(last=False)

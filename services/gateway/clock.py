@@ -4,17 +4,18 @@ Any number of gateways may do this at once: each append is compare-and-set, each
 """
 
 import asyncio
+from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Final
 
 import structlog
 
+from services.gateway.lifecycle import Lifecycle
 from services.gateway.problems import Problem
 from services.gateway.steering import Steering
 from services.gateway.waiting import reads
 from shared.database import Database
 from shared.errors import StudioError
-from shared.run_log import RunLog
 from shared.steps import Undecodable
 from shared.subjects import RunKey
 
@@ -26,9 +27,9 @@ UNWOKEN_FOR: Final = timedelta(seconds=10)
 
 
 class Clock:
-    def __init__(self, database: Database, run_log: RunLog, steering: Steering) -> None:
+    def __init__(self, database: Database, lifecycle: Lifecycle, steering: Steering) -> None:
         self._database = database
-        self._log = run_log
+        self._lifecycle = lifecycle
         self._steering = steering
 
     async def run(self) -> None:
@@ -46,12 +47,12 @@ class Clock:
             late = await reads.late_runs(connection, MOST_AT_ONCE)
             unwoken = await reads.unwoken_runs(connection, MOST_AT_ONCE, UNWOKEN_FOR)
         for run in late:
-            await self._expire(run)
+            await self._attempt(run, self._steering.expire(run))
         for run, seq in unwoken:
-            await self._log.requeue(run, cause=f"unwoken:{seq}")
+            await self._attempt(run, self._lifecycle.rewake(run, f"unwoken:{seq}"))
 
-    async def _expire(self, run: RunKey) -> None:
+    async def _attempt(self, run: RunKey, attempt: Awaitable[None]) -> None:
         try:
-            await self._steering.expire(run)
+            await attempt
         except (Problem, StudioError, Undecodable) as error:
-            log.warning("a question could not expire", run_id=run.run_id, error=str(error))
+            log.warning("a waiting run cannot go on", run_id=run.run_id, error=str(error))

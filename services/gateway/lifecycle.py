@@ -1,18 +1,22 @@
 """What the gateway itself appends to a run's log, with compare-and-set: the wish to cancel, the deletion.
 
-Erasing the content of deleted runs is in `erasure.py`.
+Erasing the content of deleted runs is in `erasure.py`; how a log that has left the broker gets back there,
+in `restoration.py`.
 """
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
+from services.gateway.backlog.queue import Backlog
+from services.gateway.log_reader import is_old
 from services.gateway.problems import RUN_ACTIVE, RUN_FINISHED, Problem, no_such_run
+from services.gateway.restoration import Restoration
 from services.gateway.runs import Runs
 from shared.errors import Conflict, Unavailable
 from shared.run_log import RunLog
@@ -29,23 +33,32 @@ CONFLICT_PAUSE_S: Final = 0.02
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a run stands, as far as the next step of its log depends on it. `state`: None without its log."""
+    """A run as the next step of its log finds it; `position` is where the broker's log ends.
 
-    status: RunStatus
-    next_seq: int
-    attempt: int
+    `lasts`: the broker has the whole log and keeps it while the run works. Where it has lost a part, `state`
+    is no more than the run's row says.
+    """
+
+    state: RunState
     position: int
-    is_cancelled: bool
-    state: RunState | None = None
+    lasts: bool = True
+
+    @property
+    def status(self) -> RunStatus:
+        return self.state.status
 
 
 class Lifecycle:
     """Methods raise Problem (404, 409) and Unavailable. `who` is written into the log."""
 
-    def __init__(self, client: Client, run_log: RunLog, runs: Runs) -> None:
+    def __init__(
+        self, client: Client, run_log: RunLog, runs: Runs, backlog: Backlog, restoration: Restoration
+    ) -> None:
+        self._backlog = backlog
         self._client = client
         self._log = run_log
         self._runs = runs
+        self._restoration = restoration
 
     async def cancel(self, run: RunKey, who: str, why: str) -> RunStatus:
         """Ask the run's runner to stop; to ask again changes nothing. Returns the status so far."""
@@ -53,15 +66,13 @@ class Lifecycle:
         def decide(standing: Standing) -> Step | None:
             if standing.status.is_final:
                 raise Problem(RUN_FINISHED, f"the run is {standing.status}; there is nothing to cancel")
-            if standing.state is None:
-                raise Problem(
-                    RUN_FINISHED, "the run's log is gone from the broker; no runner will go on with it"
-                )
-            if standing.is_cancelled:
+            if standing.state.cancel is not None:
                 return None
             return CancelRequested(**self.envelope(run, standing), who=who, why=why)
 
         standing, sequence = await self.append(run, decide)
+        if standing.status is RunStatus.QUEUED:
+            await self._backlog.hurry(run)
         await self.wake(run, standing, sequence)
         return standing.status
 
@@ -83,6 +94,15 @@ class Lifecycle:
         except (NatsError, OSError) as error:
             log.info("the runner was not nudged, it will see the step later", error=str(error))
 
+    async def keep(self, run: RunKey) -> None:
+        """The run can go on from the broker's log, whenever it is woken."""
+        await self.append(run, lambda standing: None)
+
+    async def rewake(self, run: RunKey, cause: str) -> None:
+        """Put a run that could go on into the queue once more; once for each cause."""
+        await self.keep(run)
+        await self._log.requeue(run, cause=cause)
+
     async def require_final(self, run: RunKey) -> None:
         """Raises Problem (409) for a run that goes on."""
         _stop_if_active(run, await self._standing(run))
@@ -94,13 +114,21 @@ class Lifecycle:
             _stop_if_active(run, standing)
             return RunDeleted(**self.envelope(run, standing), who=who)
 
-        _, sequence = await self.append(run, decide)
+        _, sequence = await self.append(run, decide, is_last=True)
         return sequence
 
-    async def append(self, run: RunKey, decide: Callable[[Standing], Step | None]) -> tuple[Standing, int]:
-        """Append what `decide` makes of the run as it stands; returns that and the log's new end."""
+    async def append(
+        self, run: RunKey, decide: Callable[[Standing], Step | None], *, is_last: bool = False
+    ) -> tuple[Standing, int]:
+        """Append what `decide` makes of the run as it stands; returns that and the log's new end.
+
+        Unless it is the last step of all, the whole log is there for it, put back if need be.
+        """
         for _ in range(MOST_CONFLICTS):
             standing = await self._standing(run)
+            if not standing.lasts and not is_last:
+                await self._put_back(run, standing, decide)
+                continue
             step = decide(standing)
             if step is None:
                 return standing, standing.position
@@ -111,27 +139,39 @@ class Lifecycle:
                 await asyncio.sleep(CONFLICT_PAUSE_S)
         raise Unavailable("others wrote to the run's log all the time; try again")
 
+    async def _put_back(
+        self, run: RunKey, standing: Standing, decide: Callable[[Standing], Step | None]
+    ) -> None:
+        """For a step that is refused anyway nothing is put back: then `decide` raises."""
+        state = standing.state if standing.state.request is not None else await self._runs.recorded(run)
+        decide(replace(standing, state=state))
+        root = state.request.root_run_id if state.request is not None else None
+        await self._restoration.put_back(run, RunKey(run.project, root or run.run_id))
+
     async def _standing(self, run: RunKey) -> Standing:
         fold = await self._runs.fold(run)
         state = fold.state
         if state.deleted:
             raise no_such_run(run.run_id)
-        if state.request is not None:
-            is_cancelled = state.cancel is not None
-            return Standing(state.status, state.next_seq, state.attempt, fold.position, is_cancelled, state)
+        if state.request is not None and not is_old(run):
+            return Standing(state, fold.position)
         row = await self._runs.row(run)
+        known = row.view.step_count if row.view is not None else 0
+        if state.request is not None and known <= state.next_seq:
+            is_idle = state.status is RunStatus.WAITING or state.status.is_final
+            return Standing(state, fold.position, fold.lasts or not is_idle)
         if row.view is None or row.is_deleted:
             raise no_such_run(run.run_id)
-        view = row.view
-        return Standing(view.status, view.step_count, view.attempt, fold.position, is_cancelled=False)
+        shown = RunState(status=row.view.status, next_seq=known, attempt=row.view.attempt)
+        return Standing(shown, fold.position, lasts=False)
 
     def envelope(self, run: RunKey, standing: Standing) -> dict[str, Any]:
         return {
             "run_id": run.run_id,
-            "seq": standing.next_seq,
+            "seq": standing.state.next_seq,
             "at": now(),
             "project": run.project,
-            "attempt": standing.attempt,
+            "attempt": standing.state.attempt,
             "writer": self._log.writer,
         }
 

@@ -7,20 +7,24 @@ an API that serves many readers needs bounded pages and steps as small as they a
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
-from shared.bus import KINDS_HEADER, RUNS, jetstream
+from shared.bus import DAY_S, KINDS_HEADER, RETENTION_S, RUNS, jetstream
 from shared.errors import Unavailable
-from shared.steps import Step, decode_steps
+from shared.steps import Step, decode_steps, now
 from shared.stored import last_stored, page, sequence_of
 from shared.subjects import RunKey, job_subject, log_subject
 
 PAGE_BYTES: Final = 4 * 1024 * 1024
 READ_TIMEOUT_S: Final = 3.0
+LASTS: Final = timedelta(seconds=RETENTION_S - 2 * DAY_S)
+"""How old a message may be for its run to go on, since that works for a day at the most until it waits."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,18 @@ class LogReader:
 
     async def pages(self, run: RunKey, *, after: int = 0) -> AsyncIterator[list[tuple[int, bytes]]]:
         """The messages behind stream sequence `after`: pages of (sequence, JSON array of steps)."""
+        async for messages in self.messages(run, after=after):
+            yield [(sequence_of(message), message.data) for message in messages]
+
+    async def messages(self, run: RunKey, *, after: int = 0) -> AsyncIterator[tuple[Msg, ...]]:
+        """As `pages`, the messages themselves."""
         subject = log_subject(run)
         more = True
         while more:
             read = await page(self._client, RUNS, subject, after + 1, most_bytes=PAGE_BYTES)
             if read.messages:
                 after = sequence_of(read.messages[-1])
-                yield [(sequence_of(message), message.data) for message in read.messages]
+                yield read.messages
             more = read.more
 
     async def _leader_data(self, subject: str) -> bytes | None:
@@ -79,3 +88,13 @@ class LogReader:
         except (NatsError, OSError, TimeoutError) as error:
             raise Unavailable(f"the broker did not answer a read: {error or type(error).__name__}") from error
         return message.data
+
+
+def is_old(run: RunKey) -> bool:
+    """Whether the broker may have lost a part of the run, or is about to, by the time in the run's id."""
+    return now() - run.accepted_at > LASTS
+
+
+def lasts(message: Msg) -> bool:
+    """Whether the broker keeps a message read by direct get for as long as a run may work."""
+    return now() - datetime.fromisoformat((message.headers or {})["Nats-Time-Stamp"]) < LASTS

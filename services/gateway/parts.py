@@ -20,11 +20,13 @@ from services.gateway.clock import Clock
 from services.gateway.continuation import Continuation
 from services.gateway.erasure import Erasure
 from services.gateway.groups.groups import Groups
+from services.gateway.history import History
 from services.gateway.hub import Hub
 from services.gateway.idempotency import Idempotency
 from services.gateway.key_ring import KeyRing, Lookup
 from services.gateway.lifecycle import Lifecycle
 from services.gateway.log_reader import LogReader
+from services.gateway.restoration import Restoration
 from services.gateway.runs import Runs
 from services.gateway.schedules.book import Schedules
 from services.gateway.schedules.scheduler import Scheduler
@@ -48,6 +50,7 @@ from shared.memory import Memory
 from shared.payload import Payloads
 from shared.run_log import RunLog
 from shared.service import Runtime
+from shared.tasks import end
 
 
 @dataclass(frozen=True)
@@ -107,9 +110,7 @@ async def assembled(settings: GatewaySettings, runtime: Runtime) -> AsyncIterato
             yield parts
     finally:
         parts.hub.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
         await database.close()
 
 
@@ -129,12 +130,12 @@ def _assemble(settings: GatewaySettings, runtime: Runtime, database: Database) -
     backlog = Backlog(database, Crowding(client, settings.gateway_queued_runs), Payloads(BodyStore(client)))
     runs = Runs(reader, database, bodies, backlog)
     hub = Hub(client, reader, heartbeat_s=settings.gateway_heartbeat_s)
-    lifecycle = Lifecycle(client, run_log, runs)
+    lifecycle = Lifecycle(client, run_log, runs, backlog, Restoration(run_log, reader, database))
     steering = Steering(lifecycle)
     sender = Sender(settings.gateway_webhook_allow_private)
     agents = Agents(database, catalog, runtime.scrubber)
     resolver = Resolver(agents, catalog, settings)
-    continuation = Continuation(client, reader, lifecycle)
+    continuation = Continuation(client, reader, runs, lifecycle, History(runs, bodies, lifecycle))
     brokered = Brokered(client, run_log, reader, runtime.scrubber)
     starter = Starter(brokered, resolver, idempotency, continuation)
     waiter = Waiter(hub, runs, starter, backlog)
@@ -157,7 +158,7 @@ def _assemble(settings: GatewaySettings, runtime: Runtime, database: Database) -
         waiter=waiter,
         lifecycle=lifecycle,
         steering=steering,
-        clock=Clock(database, run_log, steering),
+        clock=Clock(database, lifecycle, steering),
         database=database,
         erasure=Erasure(client, run_log, reader, lifecycle, database),
         streams=Streams(settings.gateway_max_streams),

@@ -46,6 +46,20 @@ LIST: Final = f"""
 STEPS: Final = """
     SELECT seq, kind, payload FROM steps WHERE run_id = $2 AND project = $1 AND seq > $3 ORDER BY seq LIMIT $4
 """
+RECORDED: Final = """
+    SELECT count(*) AS steps, coalesce(max(seq), -1) AS last_seq FROM steps WHERE run_id = $2 AND project = $1
+"""
+BODY_NAMES: Final = """
+    SELECT DISTINCT unnest(body_refs) FROM steps WHERE run_id = $2 AND project = $1 AND body_refs IS NOT NULL
+"""
+WAITING_OF_TREE: Final = """
+    SELECT run_id FROM runs WHERE project = $1 AND (run_id = $2 OR root_run_id = $2) AND deleted_at IS NULL
+    AND status = 'waiting' ORDER BY run_id LIMIT $3
+"""
+NEWEST_OF_SESSION: Final = """
+    SELECT run_id FROM runs AS r WHERE project = $1 AND session_id = $2 AND run_id < $3 AND deleted_at IS NULL
+    AND NOT EXISTS (SELECT FROM deletions AS d WHERE d.run_id = r.run_id) ORDER BY run_id DESC LIMIT 1
+"""
 REFERS: Final = """
     EXISTS (SELECT FROM steps WHERE run_id = $2 AND project = $1 AND body_refs @> ARRAY[$3::text])
 """
@@ -132,6 +146,29 @@ async def list_runs(
 async def step_texts(connection: Connection, run: RunKey, after: int, limit: int) -> list[StepText]:
     rows = await connection.fetch(STEPS, run.project, UUID(run.run_id), after, limit)
     return [StepText(row["seq"], row["kind"], row["payload"].encode()) for row in rows]
+
+
+async def recorded_until(connection: Connection, run: RunKey) -> int | None:
+    """The seq of the run's last step; None while one before it is missing. -1: there is no step."""
+    row: Any = await connection.fetchrow(RECORDED, run.project, UUID(run.run_id))
+    return int(row["last_seq"]) if row["steps"] == row["last_seq"] + 1 else None
+
+
+async def body_names(connection: Connection, run: RunKey) -> list[str]:
+    """The bodies that steps of the run point to."""
+    return [str(row[0]) for row in await connection.fetch(BODY_NAMES, run.project, UUID(run.run_id))]
+
+
+async def waiting_of_tree(connection: Connection, root: RunKey, most: int) -> list[RunKey]:
+    """The runs of the tree under this root that wait, the oldest first."""
+    rows = await connection.fetch(WAITING_OF_TREE, root.project, UUID(root.run_id), most)
+    return [RunKey(root.project, str(row["run_id"])) for row in rows]
+
+
+async def newest_of_session(connection: Connection, run: RunKey, session_id: str) -> RunKey | None:
+    """The newest run of the session that is older than this one."""
+    found = await connection.fetchval(NEWEST_OF_SESSION, run.project, session_id, UUID(run.run_id))
+    return RunKey(run.project, str(found)) if found is not None else None
 
 
 async def refers_to(connection: Connection, run: RunKey, sha256: str) -> bool:

@@ -117,7 +117,9 @@ class _Task(Input):
     )
     parameters: ParametersInput = ParametersInput()
     tools: Names | None = Field(
-        default=None, description="Names of the tools it may use, of those of its agent. Default: all those."
+        default=None,
+        description="Names of the tools it may use, of those of its agent. Default: all those; calculator, "
+        "file_io and http_fetch for the built-in agent, which may use any.",
     )
     session_id: Name | None = Field(
         default=None,

@@ -16,14 +16,15 @@ import structlog
 from services.gateway import reads
 from services.gateway.backlog.queue import Backlog
 from services.gateway.bodies import Bodies, no_such_body
-from services.gateway.log_reader import Last, LogReader
-from services.gateway.problems import no_such_run
+from services.gateway.log_reader import Last, LogReader, lasts
+from services.gateway.problems import DatabaseAway, no_such_run
 from services.gateway.reads import RunFilter, RunRow, StepText
 from services.gateway.views import Cost, RunView, view_of
 from shared.database import Connection, Database
 from shared.errors import Unavailable
 from shared.run_state import LogGap, RunState
 from shared.steps import AgentResponse, Step, decode_steps, encode_step
+from shared.stored import sequence_of
 from shared.subjects import RunKey
 
 log = structlog.get_logger(__name__)
@@ -45,10 +46,14 @@ class Found:
 
 @dataclass(frozen=True)
 class LogFold:
-    """What a run's log adds up to. `position` is its last stream sequence, 0 while it is empty."""
+    """What a run's log adds up to. `position` is its last stream sequence, 0 while it is empty.
+
+    `lasts`: the broker keeps it for as long as the run may work.
+    """
 
     state: RunState
     position: int
+    lasts: bool = True
 
 
 class Runs:
@@ -73,7 +78,8 @@ class Runs:
         fold = await self.fold(run)
         if fold.state.deleted:  # a moment ago
             raise no_such_run(run.run_id)
-        if fold.state.request is not None:
+        known = row.view.step_count if isinstance(row, RunRow) and row.view else 0
+        if fold.state.request is not None and fold.state.next_seq >= known:
             return Found(run, await self.view(fold.state, cost), in_database=False)
         if isinstance(row, Unavailable):
             raise row
@@ -101,33 +107,50 @@ class Runs:
             reading.exception()  # all who asked may have left; it is nobody's failure then
 
     async def fold(self, run: RunKey) -> LogFold:
-        """The log as it is now; without a request in it when the broker has nothing of the run."""
+        """The log as it is now; without a request in it when the broker does not have the run's beginning."""
         try:
             return await self._folded(run)
         except LogGap:
             last = await self._reader.last(run)
             if last is not None and last.is_deleted:  # it is being erased while it is read
                 raise no_such_run(run.run_id) from None
-            raise
+            return LogFold(RunState(), last.sequence if last is not None else 0, lasts=False)
 
     async def _folded(self, run: RunKey) -> LogFold:
-        state, position = RunState(), 0
-        if (job := await self._job(run)) is not None:
+        state, position, stays = RunState(), 0, True
+        if (job := await self.job(run)) is not None:
             state.apply(job)
-        async for page in self._reader.pages(run):
-            for sequence, data in page:
-                for step in decode_steps(data):
+        async for messages in self._reader.messages(run):
+            stays = stays and lasts(messages[0])
+            for message in messages:
+                for step in decode_steps(message.data):
                     _apply(state, step)
-                position = sequence
-        return LogFold(state, position)
+            position = sequence_of(messages[-1])
+        return LogFold(state, position, stays)
 
-    async def _job(self, run: RunKey) -> Step | None:
-        """Step 0, from the broker or from where the run waits for its turn there."""
+    async def recorded(self, run: RunKey) -> RunState:
+        """What Postgres has of the run adds up to. Raises Unavailable while steps are missing in between."""
+        row, state = await self.row(run), RunState()
+        if row.view is None or row.is_deleted or row.is_leaving:
+            raise no_such_run(run.run_id)
+        try:
+            async for page in self.step_pages(Found(run, row.view, in_database=True), -1):
+                for step in decode_steps(b"[" + b",".join(each.text for each in page) + b"]"):
+                    state.apply(step)
+        except LogGap as gap:
+            raise DatabaseAway(f"Postgres does not have all steps of the run yet: {gap}") from gap
+        return state
+
+    async def job(self, run: RunKey, *, certain: bool = False) -> Step | None:
+        """Step 0, from the broker or from where the run waits for its turn there; `certain` raises
+        Unavailable when the latter cannot be known."""
         if (job := await self._reader.job(run)) is not None:
             return job
         try:
             is_known, step = await self._backlog.step(run)
         except Unavailable as error:
+            if certain:
+                raise
             log.info("it is not known whether a run waits for its turn", run_id=run.run_id, error=str(error))
             return None
         # Its turn may have come between the two looks.
@@ -152,6 +175,18 @@ class Runs:
 
     async def cost(self, run: RunKey) -> Cost:
         return (await self.row(run)).cost
+
+    async def recorded_request(self, run: RunKey) -> Step | None:
+        """Step 0 as Postgres has it; None for a run that is not there, or deleted."""
+        row = await self.row(run)
+        if row.view is None or row.is_deleted or row.is_leaving:
+            return None
+        first = await self.steps(Found(run, row.view, in_database=True), -1, 1)
+        return decode_steps(b"[" + first[0].text + b"]")[0] if first else None
+
+    async def newest_of_session(self, run: RunKey, session_id: str) -> RunKey | None:
+        """The newest run of the session in Postgres that is older than this one."""
+        return await self._read(lambda connection: reads.newest_of_session(connection, run, session_id))
 
     async def newest(self, project: str, wanted: RunFilter, before: UUID | None, limit: int) -> list[RunView]:
         return await self._read(
@@ -187,7 +222,7 @@ class Runs:
 
     async def log_steps(self, run: RunKey, after: int, *, at_least: int = 0) -> AsyncIterator[list[StepText]]:
         """The steps of the log behind seq `after`; Unavailable unless it reaches position `at_least`."""
-        if after < 0 and (job := await self._job(run)) is not None:
+        if after < 0 and (job := await self.job(run)) is not None:
             yield [_text_of(job)]
         position = 0
         async for messages in self._reader.pages(run):

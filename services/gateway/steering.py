@@ -26,7 +26,7 @@ from services.gateway.waiting.refusals import (
 )
 from shared.json_schema import complaint
 from shared.ledger import usd
-from shared.run_state import RunState
+from shared.run_state import RunState, agent_of
 from shared.steps import (
     ApprovalRequested,
     ApprovalResolved,
@@ -172,7 +172,7 @@ def _check_arguments(
     """Raises Problem (422) for edited arguments that the tool does not take."""
     if arguments is None or state.request is None:
         return
-    specs = [*state.request.tools, *(spec for agent in state.request.agents for spec in agent.tools)]
-    spec = next((spec for spec in specs if spec.name == asked.tool), None)
+    agent = agent_of(state.request, state.callers.get(asked.call_id))
+    spec = next((spec for spec in agent.tools if spec.name == asked.tool), None)
     if spec is not None and (problem := complaint(spec.parameters, arguments)) is not None:
         raise invalid("arguments", problem)

@@ -12,11 +12,11 @@ import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
-from services.runner.conversation import text_of
 from services.runner.journal import Draft
 from services.runner.means import Asked
 from shared.errors import Conflict
-from shared.run_log import RunLog
+from shared.provider_messages import text_of
+from shared.run_log import JobGone, RunLog
 from shared.run_state import RUNS, RunState, fold
 from shared.steps import (
     AgentSnapshot,
@@ -88,7 +88,10 @@ class Children:
         request = child.request
         if request is not None and request.parent_run_id is not None:
             parent = RunKey(request.project, request.parent_run_id)
-            await self._log.requeue(parent, cause=f"child:{request.run_id}")
+            try:
+                await self._log.requeue(parent, cause=f"child:{request.run_id}")
+            except JobGone:
+                log.info("the run that asked is gone", run_id=request.run_id, parent_run_id=parent.run_id)
 
     async def _wake(self, key: RunKey, child: RunState, sequence: int) -> None:
         if child.status is RunStatus.WAITING:

@@ -7,10 +7,9 @@ from typing import Final
 from pydantic import JsonValue, TypeAdapter
 
 from services.runner.model import JsonObject, ModelRequest, Tools
-from shared.provider_messages import messages_of
-from shared.provider_messages import text_of as text_of
+from shared.provider_messages import messages_of, text_of
 from shared.run_state import Turn
-from shared.steps import AgentRef, AgentSnapshot, Message, RunRequested, ToolSpec
+from shared.steps import AgentSnapshot, Message, RunRequested, ToolSpec
 
 _specs: Final = TypeAdapter(tuple[ToolSpec, ...])
 
@@ -35,23 +34,6 @@ class Conversation:
         """The chat completion that the run asks for after these turns."""
         messages = [*self._opening, *messages_of(turns)]
         return ModelRequest(self._model, messages, self._tools, self._parameters)
-
-
-def agent_of(snapshot: RunRequested, ref: AgentRef | None) -> AgentSnapshot:
-    """The agent that goes on with the run. Raises LookupError for one that the snapshot does not hold."""
-    if ref is None or ref == snapshot.agent:
-        return AgentSnapshot(
-            ref=snapshot.agent,
-            model=snapshot.model,
-            instructions=snapshot.instructions,
-            parameters=snapshot.parameters,
-            tools=snapshot.tools,
-            response_format=snapshot.response_format,
-        )
-    for agent in snapshot.agents:
-        if agent.ref == ref:
-            return agent
-    raise LookupError(f"the run knows no agent {ref.name}@{ref.version}")
 
 
 def _opening(snapshot: RunRequested, agent: AgentSnapshot, history: Sequence[JsonObject]) -> list[JsonObject]:

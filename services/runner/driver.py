@@ -3,8 +3,9 @@
 What becomes of the job afterwards is decided in `worker`.
 """
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final
-from uuid import UUID
 
 from services.runner.decision import Wait, next_action
 from services.runner.ending import ending
@@ -94,26 +95,26 @@ class Driver:
 
     async def _history(self, request: RunRequested, job: Job) -> list[JsonObject]:
         """The conversation of the session's earlier runs, of which the last may still have to end."""
-        messages: list[JsonObject] = []
-        for part in request.history:
+        said: list[Sequence[JsonObject]] = []
+        for part in reversed(request.history):  # the last one first: a run that has to wait reads no other
             if isinstance(part.messages, list):
-                messages += [message for message in part.messages if isinstance(message, dict)]
+                said.append([message for message in part.messages if isinstance(message, dict)])
                 continue
+            key = RunKey(request.project, part.run_id)
             try:
-                earlier = fold((await self._log.read(RunKey(request.project, part.run_id))).steps)
+                earlier = fold((await self._log.read(key)).steps)
             except LogGap:  # its beginning has left the broker, or is still to come
                 earlier = RunState()
-            is_open = not earlier.finished if earlier.request is not None else self._may_come(part.run_id)
+            is_open = not earlier.finished if earlier.request is not None else self._may_come(key)
             if is_open and not earlier.deleted:
                 raise NotYet(min(FIRST_LOOK_S * job.delivered, LONGEST_LOOK_S))
             if earlier.finished and earlier.finished.status is RunStatus.COMPLETED:
-                messages += messages_of(earlier.turns)
-        return messages
+                said.append(messages_of(earlier.turns))
+        return [message for messages in reversed(said) for message in messages]
 
-    def _may_come(self, run_id: str) -> bool:
+    def _may_come(self, run: RunKey) -> bool:
         """Of a run that the broker does not have: accepted so lately, it waits elsewhere for its turn."""
-        accepted_at_s = (UUID(run_id).int >> 80) / 1000
-        return self._means.clock().timestamp() - accepted_at_s < RETENTION_S
+        return self._means.clock() - run.accepted_at < timedelta(seconds=RETENTION_S)
 
     async def _end(self, journal: Journal, failure: Failure) -> None:
         journal.record(*ending(journal.state, self._means.clock(), RunStatus.FAILED, failure))
@@ -132,7 +133,7 @@ class Driver:
 
     async def _read(self, job: Job) -> LogRead:
         """A first delivery has no log yet, which the first append proves; others are read whole."""
-        if AGAIN_HEADER not in (job.message.headers or {}) and not self._may_come(job.key.run_id):
+        if AGAIN_HEADER not in (job.message.headers or {}) and not self._may_come(job.key):
             raise LogGap(
                 "this run's job was given up once, and its log may have left the broker since; "
                 "cancel, resume or retry the run instead"

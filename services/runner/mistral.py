@@ -19,8 +19,9 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 
 from services.runner.answer import StreamedAnswer
 from services.runner.model import Live, ModelFailed, ModelReply, ModelRequest
-from services.runner.retry import Stumble, retry_after, wait_as_told
+from services.runner.retry import Stumble, wait_as_told
 from services.runner.settings import Settings
+from shared.retry_after import retry_after
 from shared.steps import Attempt
 
 CALLS = Histogram("studio_model_call_seconds", "Time of a model call, all tries.", ["outcome"])
@@ -129,7 +130,8 @@ def _stumbling() -> Iterator[None]:
         yield
     except MistralError as error:
         if error.status_code >= 400:
-            raise Stumble(error.status_code, _detail(error), retry_after(error.headers)) from error
+            told = retry_after(error.headers.get("retry-after", ""))
+            raise Stumble(error.status_code, _detail(error), told) from error
         raise Stumble(None, f"an answer that is none: {error}") from error
     except TimeoutError as error:
         raise Stumble(None, "no answer in time") from error

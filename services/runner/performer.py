@@ -7,7 +7,7 @@ loop's affair.
 from collections.abc import Sequence
 from typing import Final
 
-from services.runner.conversation import Conversation, agent_of
+from services.runner.conversation import Conversation
 from services.runner.decision import (
     REPAIRS,
     Act,
@@ -30,6 +30,7 @@ from services.runner.schema import answer_problem
 from services.runner.spending import affordable, worst_case
 from services.runner.thought import Rules, acted, thought
 from services.runner.tool_calls import ToolCalls
+from shared.run_state import agent_of
 from shared.steps import (
     AgentRef,
     AgentResponse,

@@ -1,9 +1,7 @@
 """Which failures of the model are worth another try, and how long to wait before it."""
 
 import re
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Sequence
 from typing import Final
 
 from tenacity import RetryCallState, wait_random_exponential
@@ -68,24 +66,6 @@ class Stumble(Exception):
             case status if status < 500:
                 return "model-rejected"
         return "model-unavailable"
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asked to wait, from either form of Retry-After."""
-    value = headers.get("retry-after", "").strip()
-    if not value:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass  # not seconds; then it must be a date
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:  # "-0000": the time is UTC, the zone of the sender unknown
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 class wait_as_told(wait_random_exponential):  # noqa: N801 - named like the strategies it stands beside

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from services.runner.conversation import agent_of
 from services.runner.decision import CallTools
 from services.runner.journal import Draft, Journal
 from services.runner.means import Asked, Means
@@ -13,6 +12,7 @@ from services.runner.spending import share
 from services.runner.tools.base import ToolContext, ToolError
 from services.runner.tools.registry import ToolOutcome
 from shared.json_schema import complaint
+from shared.run_state import agent_of
 from shared.steps import (
     AgentChanged,
     AgentRef,

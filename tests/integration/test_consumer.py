@@ -1,6 +1,7 @@
 """Consuming on a real broker: nothing lost, nothing twice in vain, no busy loop, poison put aside."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -218,6 +219,7 @@ async def test_what_will_pass_is_tried_again_and_not_redelivered_meanwhile(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.consumer.IN_PROGRESS_S", 0.3)
+    monkeypatch.setattr("shared.consumer.MAX_RETRY_DELAY_S", 0.8)
     inbox, key = Inbox(), new_key()
     down = True
     inbox.fails = lambda _: Unavailable("the database is away") if down else None
@@ -227,14 +229,37 @@ async def test_what_will_pass_is_tried_again_and_not_redelivered_meanwhile(
         await eventually(lambda: inbox.calls >= 3)
         with pytest.raises(Unavailable, match="database is away"):
             await consumer.check()
-        await eventually(lambda: inbox.calls >= 7)
-        assert monotonic() - began > 2, "growing waits, together longer than the acknowledgement wait of 1 s"
+        await eventually(lambda: inbox.calls >= 6)
+        assert monotonic() - began > 1.5, (
+            "growing waits, together longer than the acknowledgement wait of 1 s"
+        )
         info = await jetstream(client).consumer_info(RUNS, QUICK.name)
         assert info.num_redelivered == 0
         down = False
         await eventually(lambda: all_done(client), within_s=10)
         await consumer.check()
     assert inbox.seqs(key) == list(range(1, 21)), "once each, none twice"
+
+
+async def test_a_consumer_stops_within_a_bound_though_its_handler_does_not(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.tasks.AGAIN_S", 0.1)
+    monkeypatch.setattr("shared.tasks.GIVE_UP_S", 0.3)
+    begun, released = asyncio.Event(), asyncio.Event()
+
+    async def handler(_: Sequence[Step]) -> None:
+        begun.set()
+        while not released.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await released.wait()
+
+    async with consuming(client, handler) as consumer:
+        await publish_steps(client, new_key(), 1)
+        await begun.wait()
+        async with asyncio.timeout(5):
+            await consumer.stop(within_s=0.1)
+        released.set()
 
 
 async def test_a_poison_step_is_put_aside_alone_and_can_be_sent_again(client: Client) -> None:

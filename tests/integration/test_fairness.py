@@ -17,6 +17,7 @@ from shared.run_log import RunLog
 from shared.scrub import Scrubber
 from shared.steps import RunFinished, RunRequested, Step, decode_steps
 from shared.subjects import RunKey
+from shared.tasks import end
 from tests.support.events import following
 from tests.support.fake_runner import announce, running_fake_runner
 from tests.support.gateway import Gateway, projecting, running_gateway
@@ -70,8 +71,7 @@ async def slow_runner(gateway: Gateway) -> AsyncIterator[SlowRunner]:
             yield runner
             assert not serving.done(), serving.exception()
         finally:
-            serving.cancel()
-            await asyncio.gather(serving, return_exceptions=True)
+            await end(serving)
 
 
 async def batch(gateway: Gateway, key: str, count: int) -> None:

@@ -383,6 +383,30 @@ async def test_an_agent_whose_tool_has_gone_says_so_when_it_is_to_run(gateway: G
         assert "the agent x@1 cannot be used as it is: tools.0: unknown tool 'http_fetch'" in message
 
 
+async def test_the_built_in_agent_has_few_tools_and_others_by_name(gateway: Gateway) -> None:
+    await create(gateway, "all")
+    await create(gateway, "front", agents=["assistant"])
+    tools = [{**TOOLS[0], "name": name} for name in ("calculator", "http_fetch", "wandb_log")]
+    content = json.dumps({"tools": tools}).encode()
+    await jetstream(gateway.nats).publish(catalog_subject("tools"), content, stream=CATALOG)
+
+    async def names(**asked: Any) -> list[str]:
+        return [tool.name for tool in (await step_0(gateway, **asked)).tools]
+
+    async def is_known() -> bool:
+        return "wandb_log" in await names(agent="all")
+
+    await eventually(is_known)
+    assert await names(agent="all") == ["calculator", "http_fetch", "wandb_log"]
+    assert await names() == ["calculator", "http_fetch"]
+    assert await names(tools=["wandb_log"]) == ["wandb_log"]
+    [asked] = (await step_0(gateway, agent="front")).agents
+    assert [tool.name for tool in asked.tools] == ["calculator", "http_fetch"]
+    off = await gateway.http.patch("/api/tools/http_fetch", json={"enabled": False})
+    assert off.status_code == 200, off.text
+    assert await names() == ["calculator"]
+
+
 async def test_a_tool_that_is_named_as_an_agent_would_be_is_a_clash(gateway: Gateway) -> None:
     await create(gateway, "x")
     await create(gateway, "front", agents=["x"])

@@ -14,6 +14,7 @@ from services.gateway.examples import ANSWERS, BATCH_ID, RUN_ID
 from shared.bus import jetstream
 from shared.run_log import RunLog
 from shared.scrub import Scrubber
+from shared.steps import RunRequested
 from shared.subjects import RunKey
 from tests.integration.test_gateway_examples import announce_example, play, refused, settled
 from tests.support.fake_runner import FakeRunner, announce, running_fake_runner
@@ -251,6 +252,51 @@ async def test_a_cancelled_batch_ends_without_a_model_call_for_those_that_wait(g
     assert (await state(gateway, late))["cancelled_at"] is None
 
 
+async def test_runs_of_a_batch_that_share_a_session_continue_each_other_in_order(gateway: Gateway) -> None:
+    lines = [{**prompt, "session_id": "abc"[index % 3]} for index, prompt in enumerate(prompts(12))]
+    run_ids = [line["run_id"] for line in answers(await send(gateway, lines))]
+    alone = await gateway.http.post("/api/runs", json={"prompt": "hi", "session_id": "a"})
+    log, line = RunLog(gateway.nats, Scrubber()), [*run_ids[::3], alone.json()["run_id"]]
+
+    async def has_jobs() -> list[tuple[str, ...]] | None:
+        logs = [(await log.read(RunKey("default", run_id))).steps for run_id in line]
+        requests = [step for steps in logs for step in steps if isinstance(step, RunRequested)]
+        histories = [tuple(part.run_id for part in request.history) for request in requests]
+        return histories if len(histories) == len(line) else None
+
+    assert await eventually(has_jobs) == [tuple(line[:count]) for count in range(len(line))]
+
+
+async def test_a_cancelled_run_of_a_batch_does_not_wait_for_its_turn_to_end(gateway: Gateway) -> None:
+    last = answers(await send(gateway, prompts(200, "hold")))[-1]["run_id"]
+    assert (await gateway.http.post(f"/api/runs/{last}/cancel")).status_code == 202
+    log = RunLog(gateway.nats, Scrubber())
+    async with running_fake_runner(gateway.nats):
+        await eventually(lambda: _is_cancelled(log, RunKey("default", last)))
+
+
+async def test_a_group_counts_and_stops_runs_that_wait_for_their_turn(gateway: Gateway) -> None:
+    async with projecting(gateway.nats, gateway.database):
+        marked = [{"defaults": {"group": "nightly"}}, *prompts(100, "hold")]
+        last = answers(await send(gateway, marked))[-1]["run_id"]
+        answers(await send(gateway, prompts(20, 'hold {"group":"nightly"}')))
+
+        async def is_counted() -> bool:
+            found = (await gateway.http.get("/api/groups/nightly")).json()
+            return bool(found.get("by_status") == {"queued": 100} and found["runs"] == 100)
+
+        async def all_are_asked() -> bool:  # of one on its way from here to the recorder only then
+            asked.append((await gateway.http.post("/api/groups/nightly/cancel")).json()["asked"])
+            return sum(asked) == 100
+
+        asked: list[int] = []
+        await eventually(is_counted)
+        await eventually(all_are_asked)
+        log = RunLog(gateway.nats, Scrubber())
+        async with running_fake_runner(gateway.nats):
+            await eventually(lambda: _is_cancelled(log, RunKey("default", last)))
+
+
 async def _has_jobs(gateway: Gateway) -> bool:
     return await jobs(gateway) > 0
 
@@ -295,10 +341,11 @@ async def test_a_batch_is_as_in_the_examples(gateway: Gateway, runner: FakeRunne
     shown = [json.loads(line) for line in ANSWERS["batch-lines"].value.splitlines()]
     assert like_example(given, batch_id, run_id) == shown
 
-    async def is_charged() -> bool:
-        return bool((await state(gateway, response))["total_cost_usd"] == "0.001176")
+    async def is_over() -> bool:
+        view = await state(gateway, response)
+        return bool((view["status"], view["total_cost_usd"]) == ("finished", "0.001176"))
 
-    await eventually(is_charged)
+    await eventually(is_over)
     example = settled(ANSWERS["batch"].value, RUN_ID)
     assert like_example(await state(gateway, response), batch_id, run_id) == example
     page = (await gateway.http.get("/api/batches")).json()

@@ -114,3 +114,27 @@ async def test_a_repeated_request_keeps_its_place_in_the_session(
     assert len({answer.json()["run_id"] for answer in answers}) == 1
     again = await request_of(gateway, answers[0].json()["run_id"])
     assert [part.run_id for part in again.history] == [first]
+
+
+async def test_a_repeated_request_disturbs_no_later_run_of_its_session(
+    gateway: Gateway, runner: FakeRunner
+) -> None:
+    given = {"prompt": "hi", "session_id": "s", "on_busy": "interrupt"}
+    headers = {"Idempotency-Key": "once"}
+    first = (await gateway.http.post("/api/runs?wait=20", json=given, headers=headers)).json()["run_id"]
+    held = await start(gateway, "hold it")
+    again = await gateway.http.post("/api/runs", json=given, headers=headers)
+    assert (again.status_code, again.json()["run_id"]) == (202, first)
+    assert only(await steps_of(gateway, held), CancelRequested) == []
+    assert (await request_of(gateway, await start(gateway))).after_run_id == held
+
+
+async def test_to_make_a_schedule_disturbs_no_run_of_its_session(
+    gateway: Gateway, runner: FakeRunner
+) -> None:
+    held = await start(gateway, "hold it")
+    for on_busy in ("interrupt", "reject"):
+        run = {"prompt": "hi", "session_id": "s", "on_busy": on_busy}
+        schedule = {"name": "yearly", "cron": "0 0 1 1 *", "input": run}
+        assert (await gateway.http.post("/api/schedules", json=schedule)).status_code == 201
+    assert only(await steps_of(gateway, held), CancelRequested) == []

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from nats.aio.msg import Msg
 
 from services.gateway.log_reader import LogReader
 from shared.bus import RUNS, client_of, jetstream, make_broker
@@ -10,6 +11,7 @@ from shared.database import Database
 from shared.run_log import RunLog
 from shared.scrub import Scrubber
 from shared.steps import RunDeleted
+from shared.stored import sequence_of
 from shared.subjects import RunKey
 from tests.support.fake_runner import running_fake_runner
 from tests.support.gateway import Gateway, projecting, running_gateway
@@ -153,19 +155,19 @@ async def test_a_run_that_is_being_erased_while_it_is_read_is_gone(
     run_id = await finished(gateway)
     log, key = RunLog(gateway.nats, Scrubber()), RunKey("default", run_id)
     read = await log.read(key)
-    reading = LogReader.pages
+    reading = LogReader.messages
 
-    async def disturbed(self: LogReader, run: RunKey) -> AsyncIterator[list[tuple[int, bytes]]]:
+    async def disturbed(self: LogReader, run: RunKey) -> AsyncIterator[tuple[Msg, ...]]:
         """Somebody deletes and erases the run after the reader has found it whole."""
         deleted = make(RunDeleted, key, len(read.steps), who="another")
         await log.append(key, log.seal([deleted]), read.sequence)
         if is_half_done:
             first = await anext(reading(self, key))
-            await jetstream(gateway.nats).delete_msg(RUNS, first[0][0])
+            await jetstream(gateway.nats).delete_msg(RUNS, sequence_of(first[0]))
         else:
             await log.purge(key)
         async for page in reading(self, run):
             yield page
 
-    monkeypatch.setattr(LogReader, "pages", disturbed)
+    monkeypatch.setattr(LogReader, "messages", disturbed)
     assert (await gateway.http.get(f"/api/runs/{run_id}")).status_code == 404

@@ -182,7 +182,10 @@ async def test_an_id_that_no_step_has_is_refused_or_waits_for_the_end(gateway: G
         assert await steps_until_end(events) == []
 
 
-async def test_what_core_nats_loses_is_read_from_the_log(nats_url: str, database_url: str) -> None:
+async def test_what_core_nats_loses_is_read_from_the_log(
+    nats_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.stored.READ_TIMEOUT_S", 1.0)  # a read that is cut off is begun again then
     async with (
         proxied(nats_url) as proxy,
         running_gateway(proxy.url, database_url, {"GATEWAY_HEARTBEAT_S": "0.5"}) as gateway,

@@ -138,7 +138,11 @@ async def test_a_crash_between_key_and_run_is_made_up_for_by_the_next_try(gatewa
     assert (await gateway.http.get(f"/api/runs/{lost}")).json()["prompt"] == "hi"
 
 
-async def test_a_lost_acknowledgement_is_told_and_made_up_for(nats_url: str, database_url: str) -> None:
+async def test_a_lost_acknowledgement_is_told_and_made_up_for(
+    nats_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("starter", "idempotency"):
+        monkeypatch.setattr(f"services.gateway.{module}.PATIENCE_S", 0.5)
     async with (
         proxied(nats_url) as proxy,
         running_gateway(proxy.url, database_url) as gateway,

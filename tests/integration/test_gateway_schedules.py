@@ -393,3 +393,16 @@ async def test_a_run_of_a_schedule_ends_as_every_other(gateway: Gateway) -> None
             return bool(run["status"] == "completed")
 
         await eventually(is_completed)
+
+
+async def test_a_scheduled_run_waits_for_its_turn_like_any_other(nats_url: str, database_url: str) -> None:
+    async with running_gateway(nats_url, database_url, {"GATEWAY_QUEUED_RUNS": "1"}) as gateway:
+        await announce(gateway.nats)
+        for _ in range(40):  # more than the queue has room for
+            assert (await gateway.http.post("/api/runs", json={"prompt": "hi"})).status_code == 202
+        schedule = await made(gateway)
+        await make_due(gateway, schedule)
+        run_id = (await started(gateway, schedule))[-1]["run_id"]
+        async with gateway.database.connection() as connection:
+            waits = "SELECT released_at IS NULL FROM queued_runs WHERE run_id = $1::uuid"
+            assert await connection.fetchval(waits, run_id)

@@ -187,7 +187,7 @@ async def test_of_many_decisions_at_once_one_counts(gateway: Gateway, runner: Fa
 async def test_a_decision_that_cannot_be_taken_changes_nothing(
     gateway: Gateway, runner: FakeRunner, name: str, call_id: str, said: dict[str, Any]
 ) -> None:
-    run_id = await waiting(gateway, "ask")
+    run_id = await waiting(gateway, "ask", tools=["send_mail"])
     before = await steps_of(gateway, run_id)
     answer = await gateway.http.post(f"/api/runs/{run_id}/approvals/{call_id}", json=said)
     assert (answer.status_code, answer.json()["type"]) == (

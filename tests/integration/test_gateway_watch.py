@@ -17,6 +17,7 @@ from shared.run_log import RunLog
 from shared.scrub import Scrubber
 from shared.steps import Step
 from shared.subjects import RunKey
+from shared.tasks import end
 from tests.support.steps import claimed, new_key, requested, result
 from tests.support.waiting import eventually
 
@@ -93,8 +94,7 @@ async def bench(nats_url: str) -> AsyncIterator[Bench]:
         await made.request()
         checking = asyncio.create_task(made.hub.run())
         yield made
-        checking.cancel()
-        await asyncio.gather(checking, return_exceptions=True)
+        await end(checking)
 
 
 async def test_a_lost_message_is_read_when_the_next_one_arrives(bench: Bench) -> None:

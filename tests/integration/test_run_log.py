@@ -142,8 +142,9 @@ async def test_equal_steps_of_two_writers_are_still_two_writers(nats_url: str) -
 
 
 async def test_an_append_whose_acknowledgement_was_lost_is_recognised(
-    nats_server: NatsServer, nats_url: str
+    nats_server: NatsServer, nats_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("shared.run_log.ACK_WAIT_S", 1.0)
     async with proxied(nats_server.url) as proxy, log_at(proxy.url) as log, log_at(nats_url) as watcher:
         key = new_key()
         proxy.deaf = True

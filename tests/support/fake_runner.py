@@ -28,6 +28,7 @@ from shared.steps import (
     now,
 )
 from shared.subjects import RunKey, catalog_subject, live_subject
+from shared.tasks import end
 from tests.support.steps import claimed, make, model_call
 
 Batches = Sequence[Sequence[Step]]
@@ -155,5 +156,4 @@ async def running_fake_runner(client: Client) -> AsyncIterator[FakeRunner]:
         try:
             yield runner
         finally:
-            serving.cancel()
-            await asyncio.gather(serving, return_exceptions=True)
+            await end(serving)

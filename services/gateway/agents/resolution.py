@@ -11,7 +11,7 @@ from services.gateway.agents.definition import EVERY_TOOL, AgentDefinition
 from services.gateway.agents.rates import rates
 from services.gateway.agents.registry import Agents
 from services.gateway.agents.team import BadTeam, Member, Team, assemble
-from services.gateway.agents.version import ASSISTANT, AgentVersion, Reference
+from services.gateway.agents.version import ASSISTANT, USUAL_TOOLS, AgentVersion, Reference
 from services.gateway.catalog import Catalog
 from services.gateway.problems import INVALID, Problem, invalid
 from services.gateway.requests import TIMEOUT_S, LimitsInput, RunInput
@@ -108,7 +108,7 @@ class Resolver:
         with _blamed_on(member.agent):
             model = definition.model or self._settings.mistral_model
             await self._catalog.require_model(model)
-            tools = await self._catalog.specs(project, definition.tools)
+            tools = await self._tools(project, member.agent, definition)
         return AgentSnapshot(
             ref=member.agent.ref,
             model=model,
@@ -117,6 +117,15 @@ class Resolver:
             tools=_all_tools(member, [_with_approval(spec, definition) for spec in tools]),
             response_format=definition.response_format,
         )
+
+    async def _tools(
+        self, project: str, agent: AgentVersion, definition: AgentDefinition
+    ) -> tuple[ToolSpec, ...]:
+        names = definition.tools
+        if names is None and agent.is_built_in:
+            offered = {each.tool.name for each in await self._catalog.tools(project) if each.enabled}
+            names = tuple(name for name in USUAL_TOOLS if name in offered)
+        return await self._catalog.specs(project, names)
 
     def _parameters(self, definition: AgentDefinition) -> Parameters:
         given = definition.parameters.model_dump(exclude_none=True)

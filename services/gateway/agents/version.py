@@ -51,6 +51,9 @@ class AgentVersion:
         return f"{self.name}@{self.version}"
 
 
+USUAL_TOOLS: Final = ("calculator", "file_io", "http_fetch")
+"""What the built-in agent has when a run names no tools: each tool's schema is paid for in every request."""
+
 ASSISTANT: Final = AgentVersion(
     id=UUID(int=0),  # before all others: the end of a list that begins with the newest
     name="assistant",
@@ -60,7 +63,7 @@ ASSISTANT: Final = AgentVersion(
     created_by="AgentOps Studio",
     is_built_in=True,
     definition=AgentDefinition(
-        description="Answers questions, with every tool that is at hand.",
+        description="Answers questions; calculates, keeps files, reads web pages, and uses what a run names.",
         instructions=(
             "You are a careful assistant. Answer in the language of the question. "
             "Use a tool when it gives a surer answer than you can give by yourself, for calculations always, "

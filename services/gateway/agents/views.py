@@ -19,7 +19,10 @@ class AgentSummary(View):
     newest_version: int
     description: str
     model: str | None = Field(description="Null: the gateway's default.")
-    tools: tuple[str, ...] | None = Field(description="Null: all that there are.")
+    tools: tuple[str, ...] | None = Field(
+        description="Null: all that there are; the built-in agent has calculator, file_io and http_fetch, "
+        "others when a run names them."
+    )
     handoffs: tuple[str, ...]
     agents: tuple[str, ...]
     created_at: datetime = Field(description="When this version was made.")

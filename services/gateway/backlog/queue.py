@@ -71,6 +71,14 @@ class Backlog:
         self.changed.set()
         return True
 
+    async def hurry(self, run: RunKey) -> None:
+        """The run, if it waits here, was cancelled: it gets its turn at once, to end."""
+        try:
+            await reads.answered(self._database, lambda connection: store.hurry(connection, run))
+        except Unavailable as error:
+            log.info("a cancelled run ends when its turn comes", run_id=run.run_id, error=str(error))
+        self.changed.set()
+
     async def step(self, run: RunKey) -> tuple[bool, Step | None]:
         """Whether the run is or was one of these, and its step 0 while it waits."""
         is_known, job = await self._job_of(run)

@@ -62,6 +62,9 @@ HELD: Final = """
         AND priority IN ('interactive', 'batch') LIMIT $2
     ) AS held
 """
+HURRY: Final = """
+    UPDATE queued_runs SET priority = 'cancelled' WHERE run_id = $1 AND project = $2 AND released_at IS NULL
+"""
 CANCEL: Final = """
     WITH batch AS (
         UPDATE batches
@@ -168,6 +171,11 @@ async def job_of(connection: Connection, run: RunKey) -> tuple[bool, bytes | Non
         "SELECT job FROM queued_runs WHERE run_id = $1 AND project = $2", UUID(run.run_id), run.project
     )
     return row is not None, row["job"] if row is not None else None
+
+
+async def hurry(connection: Connection, run: RunKey) -> None:
+    """The run has its turn before all that are to be done."""
+    await connection.execute(HURRY, UUID(run.run_id), run.project)
 
 
 async def is_only_feeder(connection: Connection) -> bool:

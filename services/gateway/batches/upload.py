@@ -41,6 +41,8 @@ class Upload:
     backlog: Backlog
     database: Database
     answers: list[LineAnswer] = field(default_factory=list)
+    _held: list[Held] = field(default_factory=list, init=False)
+    _sessions: set[str] = field(default_factory=set, init=False)
 
     async def take(self, lines: AsyncIterator[bytes]) -> None:
         """All lines. Raises Problem (413, 429, 503) and Unavailable; what was taken until then stays."""
@@ -62,30 +64,40 @@ class Upload:
     async def _take(self, chunk: Sequence[Line]) -> None:
         known = await self._known(chunk)
         problems: dict[int, Problem] = {}
-        held: list[Held] = []
         for line in chunk:
             if line.index not in known:
                 try:
-                    held.append(await self._held(line))
+                    await self._prepare(line)
                 except Problem as problem:
                     if problem.kind.status >= 500:
                         raise
                     problems[line.index] = problem
                 await asyncio.sleep(0)  # a batch is no reason for others to wait
-        if held and await self.backlog.hold(self.batch.project, "batch", held, self.batch.id):
+        if len(known) < len(chunk):
+            await self._hold()
             known = await self._known(chunk)  # another upload with the key may have been faster
         self.answers += [self._answer(line, known, problems) for line in chunk]
+
+    async def _prepare(self, line: Line) -> None:
+        asked = self.defaults.run(line)
+        if asked.session_id in self._sessions:  # what it continues must be there first
+            await self._hold()
+        prepared = await self.prepare(asked)
+        self._held.append(Held(prepared.key, prepared.job, line.index, line.digest))
+        if asked.session_id is not None:
+            self._sessions.add(asked.session_id)
+
+    async def _hold(self) -> None:
+        """Those that are prepared; none once the batch is cancelled."""
+        await self.backlog.hold(self.batch.project, "batch", self._held, self.batch.id)
+        self._held.clear()
+        self._sessions.clear()
 
     async def _known(self, chunk: Sequence[Line]) -> Mapping[int, tuple[bytes, str]]:
         first, last = chunk[0].index, chunk[-1].index
         return await reads.answered(
             self.database, lambda connection: store.lines(connection, self.batch.id, first, last)
         )
-
-    async def _held(self, line: Line) -> Held:
-        asked = self.defaults.run(line)
-        prepared = await self.prepare(asked)
-        return Held(prepared.key, prepared.job, line.index, line.digest)
 
     def _answer(
         self, line: Line, known: Mapping[int, tuple[bytes, str]], problems: Mapping[int, Problem]

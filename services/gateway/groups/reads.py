@@ -3,6 +3,7 @@
 A page costs one look into an index for each label of the project, and the runs of the page's own groups.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -33,6 +34,14 @@ PAGE: Final = f"""
     ) AS newest
     WHERE $2::uuid IS NULL OR newest.run_id < $2 ORDER BY newest.run_id DESC LIMIT $3
 """  # noqa: S608 - constants
+# Of the runs that wait for their turn; only those that have a label are read.
+HELD: Final = """
+    FROM (
+        SELECT run_id, priority, created_at, CASE WHEN position('"group":"'::bytea IN job) > 0
+               THEN convert_from(job, 'UTF8')::jsonb -> 0 ->> 'group' END AS group_name
+        FROM queued_runs WHERE project = $1 AND released_at IS NULL
+    ) AS held
+"""
 # Before step 0 has come, a run's row has no group: a run that is counted here has its times.
 TOTALS: Final = f"""
     SELECT r.group_name, r.status, count(*) AS runs, min(r.created_at) AS first_at,
@@ -45,15 +54,20 @@ TOTALS: Final = f"""
     ) AS c
     WHERE r.project = $1 AND r.group_name = ANY($2::text[]) AND {IS_THERE}
     GROUP BY r.group_name, r.status
+    UNION ALL
+    SELECT group_name, '{RunStatus.QUEUED}', count(*), min(created_at), max(created_at), 0, 0, 0, 0, NULL, 0
+    {HELD} WHERE group_name = ANY($2::text[]) GROUP BY group_name
 """  # noqa: S608 - constants
 FINAL: Final = ", ".join(f"'{status}'" for status in sorted(FINAL_STATUSES))
 UNASKED: Final = f"""
-    FROM runs AS r WHERE r.project = $1 AND r.group_name = $2 AND r.status NOT IN ({FINAL}) AND {IS_THERE}
+    FROM (SELECT run_id FROM runs AS r
+    WHERE r.project = $1 AND r.group_name = $2 AND r.status NOT IN ({FINAL}) AND {IS_THERE}
     AND NOT EXISTS (
         SELECT FROM steps AS s WHERE s.run_id = r.run_id AND s.kind = 'cancel-requested' AND NOT EXISTS (
             SELECT FROM steps AS t WHERE t.run_id = r.run_id AND t.kind = 'run-retried' AND t.seq > s.seq
         )
     )
+    UNION SELECT run_id {HELD} WHERE group_name = $2 AND priority <> 'cancelled') AS r
 """  # noqa: S608 - constants
 
 
@@ -90,7 +104,10 @@ async def unasked(connection: Connection, project: str, group: str, most: int) -
 
 
 def _view(group: str, rows: list[Any]) -> GroupView:
-    """Of a row for each status."""
+    """Of a row for each status, two of those that are queued: some wait outside the broker."""
+    by_status = Counter[RunStatus]()
+    for row in rows:
+        by_status[RunStatus(row["status"])] += row["runs"]
     usage = Usage(
         input=sum(row["input"] for row in rows),
         cached_input=sum(row["cached_input"] for row in rows),
@@ -100,8 +117,8 @@ def _view(group: str, rows: list[Any]) -> GroupView:
     amounts = [row["usd"] for row in rows if row["usd"] is not None]
     return GroupView(
         group=group,
-        runs=sum(row["runs"] for row in rows),
-        by_status={RunStatus(row["status"]): row["runs"] for row in rows},
+        runs=by_status.total(),
+        by_status=by_status,
         usage=usage,
         total_tokens=usage.total,
         total_cost_usd=sum(amounts) if amounts else None,

@@ -82,8 +82,8 @@ async def list_groups(request: Request, caller: Caller, query: Annotated[GroupQu
 )
 async def cancel_group(request: Request, caller: Caller, group: GroupPath) -> Response:
     """Asks at most 500 unfinished runs to stop, those first that were created first; repeat the request while
-    `left` is not 0. Runs that were accepted a moment ago are not known here yet, nor are those of a batch
-    that wait for their turn: `POST /api/batches/{batch_id}/cancel` stops these."""
+    `left` is not 0. Those that still wait for their turn end without having begun. Runs that were accepted a
+    moment ago may not be known here yet."""
     why = (await read_model(request, CancelInput, optional=True)).why
     return json_answer(await parts_of(request).groups.cancel(caller.project, group, who(caller), why), 202)
 

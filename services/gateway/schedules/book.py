@@ -100,7 +100,7 @@ class Schedules:
     async def _require_startable(self, caller: Principal, run: RunInput) -> None:
         """Raises Problem as POST /api/runs would, its fields being those of `input`. Nothing is started."""
         try:
-            await self._starter.prepare(Order(caller, PATH, run))
+            await self._starter.check(Order(caller, PATH, run))
         except Problem as problem:
             within = [each.model_copy(update={"field": f"input.{each.field}"}) for each in problem.errors]
             detail = "; ".join(f"{each.field}: {each.message}" for each in within) or problem.detail

@@ -8,7 +8,8 @@ from mcp import Client
 from pydantic import JsonValue
 
 from services.runner.remote.listing import MOST_TOOLS, listing
-from services.runner.remote.sessions import UNKNOWN, ServerAddress, Sessions
+from services.runner.remote.mcp import ServerAddress
+from services.runner.remote.sessions import UNKNOWN, Sessions
 from services.runner.tools.base import ToolContext, ToolError
 from shared.catalog import LOCAL, McpListing
 from shared.steps import Effect, ToolSpec
@@ -18,11 +19,15 @@ MOST_PAGES: Final = 20
 
 
 class McpServers:
+    """What each method does is told in `mcp`, through which all come here."""
+
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
+    async def close(self) -> None:
+        await self._sessions.close()
+
     async def tools(self, server: ServerAddress) -> McpListing:
-        """Within a bound. A server that does not answer as it should has an `error` and no tools."""
         try:
             async with asyncio.timeout(LIST_S):
                 found = await self._sessions.ask(server, _all_tools, repeatable=True)
@@ -35,7 +40,6 @@ class McpServers:
         return listing(server.name, found)
 
     async def call(self, spec: ToolSpec, arguments: dict[str, JsonValue], context: ToolContext) -> JsonValue:
-        """What the tool answers. Raises ToolError."""
         server, tool = _address(spec, context.project), str(spec.settings["tool"])
         parameters = mcp_types.CallToolRequestParams(name=tool, arguments=arguments)
 

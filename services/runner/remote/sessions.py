@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from time import monotonic
 from typing import Final, TypeVar
 
@@ -11,6 +10,7 @@ from mcp import Client, MCPError
 from pydantic import ValidationError
 
 from services.runner.remote.bounded import BoundedTransport
+from services.runner.remote.mcp import ServerAddress
 from services.runner.remote.secrets import Secrets
 from services.runner.remote.session import Session, SessionLost, over_http, over_stdio
 from services.runner.remote.settings import StdioServer
@@ -23,16 +23,6 @@ IDLE_S: Final = 300.0
 MOST: Final = 128
 SHOWN: Final = 2000
 UNKNOWN: Final = "whether it did what it was asked is unknown"
-
-
-@dataclass(frozen=True)
-class ServerAddress:
-    """An MCP server of a project; one of this runner's own (LOCAL) has no `url`."""
-
-    project: str
-    name: str
-    url: str = ""
-    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Sessions:

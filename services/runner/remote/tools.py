@@ -9,9 +9,8 @@ from weakref import WeakValueDictionary
 from pydantic import JsonValue, RootModel
 
 from services.runner.remote.http import HttpCaller
+from services.runner.remote.mcp import Mcp
 from services.runner.remote.secrets import Secrets
-from services.runner.remote.servers import McpServers
-from services.runner.remote.sessions import Sessions
 from services.runner.remote.settings import RemoteSettings
 from services.runner.tools.base import BaseTool, ToolContext
 from services.runner.tools.registry import PLACE_WAIT_S, BusyError, ToolOutcome, ToolRegistry
@@ -36,8 +35,7 @@ class RemoteTools:
         allow = settings.tools_allow_private
         self.secrets = Secrets(settings.tool_secrets)
         self._transport = PublicTransport(allow)
-        self._sessions = Sessions(self.secrets, settings.mcp_stdio, allow)
-        self.servers = McpServers(self._sessions)
+        self.servers = Mcp(self.secrets, settings.mcp_stdio, allow)
         self.local = tuple(settings.mcp_stdio)
         self._carry: dict[str, Carry] = {
             "http": HttpCaller(self._transport, self.secrets).call,
@@ -60,7 +58,7 @@ class RemoteTools:
         return complaint(spec.parameters, arguments)
 
     async def close(self) -> None:
-        await self._sessions.close()
+        await self.servers.close()
         await self._transport.aclose()
 
 

@@ -14,8 +14,7 @@ from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 from pydantic import ValidationError
 
-from services.runner.remote.servers import McpServers
-from services.runner.remote.sessions import ServerAddress
+from services.runner.remote.mcp import Mcp, ServerAddress
 from shared.bus import CATALOG, jetstream
 from shared.catalog import LOCAL, McpListing, McpListings, McpServer, ProjectTools
 from shared.service import Runtime
@@ -42,7 +41,7 @@ class _Followed:
 class McpWatch:
     """`local` are the names of this runner's own servers."""
 
-    def __init__(self, runtime: Runtime, servers: McpServers, local: Iterable[str]) -> None:
+    def __init__(self, runtime: Runtime, servers: Mcp, local: Iterable[str]) -> None:
         self._runtime = runtime
         self._client = runtime.client
         self._js = jetstream(runtime.client)

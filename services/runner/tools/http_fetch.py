@@ -1,9 +1,10 @@
 """Fetches one public page by GET. What may be reached is decided in `web`, for every redirect anew."""
 
 import asyncio
+from functools import partial
 from typing import Self
 
-import httpx
+import httpx2
 from pydantic import Field, JsonValue
 
 from services.runner.tools.base import KIB, BaseTool, ToolContext, ToolError, ToolParameters
@@ -11,7 +12,7 @@ from services.runner.tools.calling.output import fitting
 from services.runner.tools.settings import ToolSettings
 from services.runner.tools.web.body import ACCEPT_ENCODING, Body, read_body
 from services.runner.tools.web.client import GuardedClient
-from services.runner.tools.web.connection import GuardedBackend
+from services.runner.tools.web.connection import Connect, WebTransport
 from services.runner.tools.web.page import read_page
 from services.runner.tools.web.text import HTML_TYPES, decode, is_text, media_type
 from shared.steps import Effect
@@ -42,11 +43,10 @@ class HttpFetch(BaseTool[HttpFetchParameters]):
     effect = Effect.IDEMPOTENT
     Parameters = HttpFetchParameters
 
-    def __init__(self, settings: ToolSettings, backend: GuardedBackend | None = None) -> None:
+    def __init__(self, settings: ToolSettings, connect: Connect | None = None) -> None:
         self._max_bytes = settings.http_fetch_max_bytes
-        self._client = GuardedClient(
-            HEADERS, settings.http_fetch_timeout_s, settings.http_fetch_allow, backend
-        )
+        connect = connect or partial(WebTransport, settings.http_fetch_allow)
+        self._client = GuardedClient(HEADERS, settings.http_fetch_timeout_s, connect)
 
     @classmethod
     def from_settings(cls, settings: ToolSettings) -> Self:
@@ -62,7 +62,7 @@ class HttpFetch(BaseTool[HttpFetchParameters]):
                 await response.aclose()
 
 
-async def _follow(client: httpx.AsyncClient, url: str) -> httpx.Response:
+async def _follow(client: httpx2.AsyncClient, url: str) -> httpx2.Response:
     """The first answer that is no redirect; bodies of redirects, which have no bound, are never read."""
     request = client.build_request("GET", url)
     for _ in range(MAX_REDIRECTS + 1):
@@ -76,7 +76,7 @@ async def _follow(client: httpx.AsyncClient, url: str) -> httpx.Response:
     )
 
 
-async def _report(response: httpx.Response, limit: int) -> JsonValue:
+async def _report(response: httpx2.Response, limit: int) -> JsonValue:
     content_type = response.headers.get("content-type", "")
     media = media_type(content_type)
     report: dict[str, JsonValue] = {

@@ -1,12 +1,11 @@
 """Settings of the built-in tools, read from the environment under the names of the fields in capitals."""
 
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field, HttpUrl, SecretStr, TypeAdapter, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from shared.addresses import Server, parse_server
+from shared.settings import Servers
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -26,7 +25,7 @@ class ToolSettings(BaseSettings):
         default=500, ge=1, le=10_000, description="Most files and folders of a workspace."
     )
 
-    http_fetch_allow: Annotated[frozenset[Server], NoDecode] = Field(
+    http_fetch_allow: Servers = Field(
         default=frozenset(),
         description="Servers that http_fetch may reach though not public: host:port, comma separated.",
     )
@@ -79,14 +78,6 @@ class ToolSettings(BaseSettings):
         """The values that must be redacted wherever they turn up."""
         values = [getattr(self, name) for name in type(self).model_fields]
         return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
-
-    @field_validator("http_fetch_allow", mode="before")
-    @classmethod
-    def _split_servers(cls, value: object) -> object:
-        """`wiki.intranet:80,[fd00::1]:8080`: each host and port exactly as in the URL."""
-        if isinstance(value, str):
-            return frozenset(parse_server(part) for part in value.split(",") if part.strip())
-        return value
 
     @field_validator("hf_endpoint", "web_search_url", "elevenlabs_base_url", "wandb_base_url")
     @classmethod

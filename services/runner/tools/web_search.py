@@ -4,10 +4,10 @@ import asyncio
 import json
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final, Self
 
-import httpx
+import httpx2
 from ddgs import DDGS
 from ddgs.exceptions import DDGSException
 from pydantic import Field, JsonValue
@@ -16,7 +16,7 @@ from services.runner.tools.base import KIB, BaseTool, ToolContext, ToolError, To
 from services.runner.tools.settings import ToolSettings
 from services.runner.tools.web.body import ACCEPT_ENCODING, read_body
 from services.runner.tools.web.client import GuardedClient
-from services.runner.tools.web.connection import PORTS
+from services.runner.tools.web.connection import PORTS, WebTransport
 from shared.addresses import Server
 from shared.steps import Effect
 
@@ -47,7 +47,7 @@ class WebSearch(BaseTool[WebSearchParameters]):
     def __init__(self, url: str | None, *, with_ddgs: bool) -> None:
         self._url = url
         self._with_ddgs = with_ddgs
-        self._client = GuardedClient(HEADERS, TIMEOUT_S, _allowed(url))
+        self._client = GuardedClient(HEADERS, TIMEOUT_S, partial(WebTransport, _allowed(url)))
 
     @classmethod
     def from_settings(cls, settings: ToolSettings) -> Self:
@@ -92,7 +92,7 @@ def _allowed(url: str | None) -> frozenset[Server]:
     """The server that was configured, wherever it is: its operator chose it, not the model."""
     if url is None:
         return frozenset()
-    parts = httpx.URL(url)
+    parts = httpx2.URL(url)
     return frozenset({Server(parts.host.lower(), parts.port or PORTS[parts.scheme])})
 
 

@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from pydantic_settings import BaseSettings
 
 import services
 import shared
-from shared.bus import BusSettings, durables, streams
+from services.gateway.problems import Kind
+from shared.bus import BusSettings, buckets, durables, streams
 from shared.steps import STEP_KINDS
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -47,6 +49,15 @@ def test_every_setting_is_documented_and_every_documented_setting_exists() -> No
     }
 
 
+def test_every_kind_of_problem_is_in_the_error_table_with_its_status() -> None:
+    table = (DOCS / "api.md").read_text().split("**Errors**")[1].split("Nothing is half accepted")[0]
+    rows = [line.split("|") for line in table.splitlines() if re.match(r"\| \d{3} \|", line)]
+    documented = {(int(row[1]), kind) for row in rows for kind in re.findall(r"`([a-z-]+)`", row[2])}
+    modules = [module for name, module in sys.modules.items() if name.startswith("services.gateway.")]
+    kinds = {each for module in modules for each in vars(module).values() if isinstance(each, Kind)}
+    assert documented == {(kind.status, kind.name) for kind in kinds}
+
+
 def test_every_kind_of_step_is_in_the_event_table() -> None:
     table = (DOCS / "architecture.md").read_text().split("## Steps")[1].split("## Subjects")[0]
     assert set(re.findall(r"`((?:\w+-)+\w+)`", table)) >= set(STEP_KINDS)
@@ -59,6 +70,8 @@ def test_every_subject_of_the_bus_is_documented() -> None:
         assert f"`{subject.removesuffix('>')}" in text, subject
     for durable in durables(BusSettings()):
         assert f"`{durable.name}`" in text
+    for bucket in buckets(BusSettings()):
+        assert f"`$KV.{bucket.bucket}." in text
 
 
 def _metrics() -> Iterator[str]:

@@ -152,7 +152,7 @@ async def test_a_name_that_is_not_known_may_be_registered_and_is_a_failure_when_
     sender = Sender(frozenset(), Names([]))
     assert await sender.judge("https://soon.example/") == "soon.example"
     attempt = await sender.send("https://soon.example/", b"{}", {})
-    assert attempt.error == "ConnectError: there is no server named 'soon.example'"
+    assert attempt.error == "HostUnknown: there is no server named 'soon.example'"
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.runner.calls import CALL_ID_LENGTH, check_call, new_call_ids
-from services.runner.conversation import Conversation, agent_of
+from services.runner.conversation import Conversation
 from services.runner.model import ModelRequest, Tools
 from services.runner.tools.base import ToolError
 from shared.provider_messages import tool_content
-from shared.run_state import fold
+from shared.run_state import agent_of, fold
 from shared.steps import (
     AgentResponse,
     AgentThought,

@@ -1,14 +1,12 @@
 """Which failures of a model call are tried again, and how long the wait is."""
 
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tenacity import AsyncRetrying, Future, RetryCallState
 
-from services.runner.retry import DETAIL_LIMIT, Stumble, retry_after, wait_as_told
+from services.runner.retry import DETAIL_LIMIT, Stumble, wait_as_told
+from shared.retry_after import retry_after
 
 
 @pytest.mark.parametrize("status", [None, 408, 409, 425, 429, 500, 502, 503, 504, 529])
@@ -51,28 +49,9 @@ def test_a_failure_has_a_bounded_message(detail: str, status: int | None) -> Non
     assert [attempt.status for attempt in failure.attempts] == [429, 429, status]
 
 
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [("", None), ("3", 3.0), ("0.5", 0.5), ("-4", 0.0), ("soon", None), ("Wed, 99 Nov 2026", None),
-     ("Fri, 01 Jan 2010 00:00:00 GMT", 0.0)],
-)  # fmt: skip
-def test_retry_after_is_read_in_seconds(value: str, seconds: float | None) -> None:
-    assert retry_after({"retry-after": value} if value else {}) == seconds
-
-
-@pytest.mark.parametrize("zone", ["GMT", "-0000", "+0100"])
-def test_retry_after_is_read_as_a_date_in_any_zone(zone: str) -> None:
-    moment = datetime.now(UTC) + timedelta(seconds=30)
-    shown = moment + timedelta(hours=1) if zone == "+0100" else moment
-    value = format_datetime(shown.replace(tzinfo=UTC)).replace("+0000", zone)
-    told = retry_after({"retry-after": value})
-    assert told is not None
-    assert 28 <= told <= 30
-
-
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400"])
 def test_retry_after_that_is_no_time_does_not_wait_for_ever(value: str) -> None:
-    told = retry_after({"retry-after": value})
+    told = retry_after(value)
     wait = wait_as_told(0.1, 2.0)(_state(Stumble(429, "x", told)))
     assert 0 <= wait <= 2.0
 

@@ -4,7 +4,7 @@ import zlib
 from dataclasses import dataclass
 from typing import Protocol
 
-import httpx
+import httpx2
 
 from services.runner.tools.base import ToolError
 
@@ -26,7 +26,7 @@ class Unpacker(Protocol):
     def unpack(self, chunk: bytes, limit: int) -> bytes: ...
 
 
-async def read_body(response: httpx.Response, limit: int) -> Body:
+async def read_body(response: httpx2.Response, limit: int) -> Body:
     """At most `limit` bytes after decompression; of a larger body the rest is never read."""
     unpacker = _unpacker(response)
     data = bytearray()
@@ -40,7 +40,7 @@ async def read_body(response: httpx.Response, limit: int) -> Body:
     return Body(bytes(data), unpacker.complete)
 
 
-def _unpacker(response: httpx.Response) -> Unpacker:
+def _unpacker(response: httpx2.Response) -> Unpacker:
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
         return _Plain()

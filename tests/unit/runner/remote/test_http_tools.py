@@ -60,7 +60,8 @@ class Shop:
             case "endless":
                 return StreamingResponse(self._forever(), media_type="text/plain")
             case "slow":
-                await asyncio.sleep(30)
+                async with asyncio.timeout(30):
+                    await request.receive()  # the client has left
             case "bad-json":
                 return Response("{no json", media_type="application/json")
             case "packed":

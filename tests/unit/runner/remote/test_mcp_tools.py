@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.runner.remote.sessions import ServerAddress
+from services.runner.remote.mcp import ServerAddress
 from services.runner.remote.settings import RemoteSettings
 from services.runner.remote.tools import RemoteTools
 from services.runner.tools.base import ToolContext
@@ -73,7 +73,7 @@ async def test_tools_are_called_over_one_session(calls: Calls) -> None:
         tagged = await remote.call(spec(listing, "docs__tag", server), {"name": "abc"}, CONTEXT)
         sent = await remote.call(spec(listing, "docs__send_mail", server), {}, CONTEXT)
         refused = await remote.call(spec(listing, "docs__refuse", server), {}, CONTEXT)
-        assert len(remote._sessions._sessions) == 1
+        assert len((await remote.servers._open())._sessions._sessions) == 1
     assert found.result == {"result": "found nats"}
     assert tagged.result == {"tags": 3}
     assert sent.result == {"result": "sent"}
@@ -228,3 +228,9 @@ async def test_a_local_server_that_does_not_start_is_told() -> None:
     async with reaching(mcp_stdio={"own": {"command": "/no/such/program"}}) as remote:
         listing = await remote.servers.tools(ServerAddress(LOCAL, "own"))
     assert listing.error == "The MCP server own is down: it cannot be reached (FileNotFoundError)."
+
+
+async def test_the_library_is_not_imported_before_it_is_needed() -> None:
+    program = "import sys, services.runner.app; sys.exit({'mcp', 'mcp_types'} & sys.modules.keys() != set())"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+    assert await process.wait() == 0
