@@ -1,7 +1,7 @@
 """JSON schemas of strangers: whether one may be used, and what of a value does not fit it. Pure.
 
 Schemas come from clients and tool servers, values from models, so neither may stop the process: nothing is
-fetched, patterns are matched in linear time, and the references that one check may follow are counted.
+fetched, patterns are matched and items compared in linear time, and the work of one check is counted.
 """
 
 import json
@@ -21,14 +21,18 @@ from referencing.jsonschema import DRAFT202012
 
 LARGEST: Final = 32 * 1024
 DEEPEST: Final = 64
-MOST_REFERENCES: Final = 20_000
+MOST_WORK: Final = 100_000
+"""Keywords that one check may look at, about half a second; long texts count as several."""
+BYTES_OF_WORK: Final = 100
+REFERENCE_WORK: Final = 5
 MOST_PROBLEMS: Final = 5
 LONGEST_PROBLEM: Final = 300
 # A property's name by pattern is matched with Python's own expressions, which a hostile one stops for ever.
 REFUSED: Final = frozenset({"patternProperties", "$dynamicRef", "$recursiveRef"})
 MOST_OBJECTS: Final = 500
 
-_followed: ContextVar[list[int]] = ContextVar("followed")
+_done: ContextVar[list[int]] = ContextVar("done")
+Keyword = Callable[[Validator, Any, Any, Any], Iterator[ValidationError] | None]
 
 
 class TooMuch(Exception):
@@ -59,7 +63,7 @@ def fault(schema: object) -> str | None:
 def complaint(schema: Mapping[str, JsonValue], value: JsonValue) -> str | None:
     """What of the value does not fit, each with its place; None when it fits."""
     problems: list[str] = []
-    _followed.set([0])
+    _done.set([0])
     try:
         for error in _validator(json.dumps(schema, sort_keys=True)).iter_errors(value):
             problems.append(f"{error.json_path.removeprefix('$.')}: {error.message[:LONGEST_PROBLEM]}")
@@ -112,16 +116,57 @@ def _refused(node: object, place: str, depth: int) -> Iterator[tuple[str, str]]:
         yield from _refused(item, where, depth + 1)
 
 
-def _reference(validator: Validator, ref: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-    followed = _followed.get()
-    followed[0] += 1
-    if followed[0] > MOST_REFERENCES:
+def _work(amount: int) -> None:
+    done = _done.get()
+    done[0] += amount
+    if done[0] > MOST_WORK:
         raise TooMuch
-    yield from Draft202012Validator.VALIDATORS["$ref"](validator, ref, instance, schema)
+
+
+def _counted(name: str, keyword: Keyword) -> Keyword:
+    """The keyword, whose every use is work, as are its alternatives and the words in which it complains."""
+    amount = REFERENCE_WORK if name == "$ref" else 1
+
+    def check(validator: Validator, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        _work(amount + (len(value) if isinstance(value, list) else 0))
+        for error in keyword(validator, value, instance, schema) or ():
+            _work(len(error.message) // BYTES_OF_WORK)
+            yield error
+
+    return check
+
+
+def _unique(validator: Validator, wanted: Any, instance: Any, _: Any) -> Iterator[ValidationError]:
+    """In place of the library's, which compares each item with each."""
+    if not wanted or not validator.is_type(instance, "array"):
+        return
+    seen: set[str] = set()
+    for item in instance:
+        text = json.dumps(_plain(item), sort_keys=True)
+        _work(1 + len(text) // BYTES_OF_WORK)
+        if text in seen:
+            yield ValidationError(f"an item stands twice: {text}")
+            return
+        seen.add(text)
+
+
+def _plain(value: Any) -> Any:
+    """Equal for values that are equal in JSON: 1.0 is 1, and true is not."""
+    match value:
+        case float() if value.is_integer():
+            return int(value)
+        case list():
+            return [_plain(item) for item in value]
+        case dict():
+            return {name: _plain(item) for name, item in value.items()}
+    return value
 
 
 def _pattern(validator: Validator, pattern: str, instance: Any, _: Any) -> Iterator[ValidationError]:
-    if validator.is_type(instance, "string") and (matcher := _matcher(pattern)) is not None:
+    if not validator.is_type(instance, "string"):
+        return
+    _work(len(instance) // BYTES_OF_WORK)
+    if (matcher := _matcher(pattern)) is not None:
         try:
             matcher.validate_python(instance)
         except NoMatch:
@@ -138,7 +183,10 @@ def _matcher(pattern: str) -> SchemaValidator | None:
 
 
 _extend: Final[Callable[..., type[Validator]]] = validators.extend
-_Bounded: Final = _extend(Draft202012Validator, {"$ref": _reference, "pattern": _pattern})
+_own: Final = {**Draft202012Validator.VALIDATORS, "pattern": _pattern, "uniqueItems": _unique}
+_Bounded: Final = _extend(
+    Draft202012Validator, {name: _counted(name, keyword) for name, keyword in _own.items()}
+)
 
 
 @lru_cache(maxsize=256)

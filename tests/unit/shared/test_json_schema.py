@@ -84,3 +84,46 @@ def test_references_are_neither_fetched_nor_followed_for_ever() -> None:
     assert "too much work" in str(complaint({"$ref": "#"}, 1))
     assert "not in it" in str(complaint({"$ref": "http://127.0.0.1:1/never-asked"}, 1))
     assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("items", "is_unique"),
+    [
+        ([1, True, "1", [1], {"a": 1}], True),
+        ([1, 1.0], False),
+        ([{"a": 1, "b": 2}, {"b": 2.0, "a": 1}], False),
+        ([[False], [0]], True),
+        (list(range(5000)), True),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_items_are_unique_as_json_values_are(items: list[Any], is_unique: bool) -> None:
+    assert (complaint({"type": "array", "uniqueItems": True}, items) is None) is is_unique
+
+
+OBJECTS: list[Any] = [{"z": number} for number in range(480)]
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"items": {"enum": OBJECTS}}, [{"z": 479}] * 10_000),
+        ({"items": {"anyOf": [{"const": each} for each in OBJECTS[:240]]}}, [{"z": 239}] * 1000),
+        (
+            {"unevaluatedItems": False, "allOf": [{"contains": {"const": n}} for n in range(200)]},
+            [*range(2000)],
+        ),
+        ({"anyOf": [{"type": "string"}] * 400}, ["x" * 100] * 10_000),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/a"}, "uniqueItems": True}}}, None),
+    ],
+    ids=["enum", "anyOf", "unevaluatedItems", "long complaints", "unique on every level"],
+)
+def test_a_schema_that_asks_for_too_much_work_ends_soon(schema: dict[str, Any], value: Any) -> None:
+    if value is None:
+        value = list(range(20_000))
+        for _ in range(200):
+            value = [value]
+    assert fault(schema) is None
+    began = time.process_time()
+    assert "too much work" in str(complaint(schema, value))
+    assert time.process_time() - began < 5  # undone, minutes
