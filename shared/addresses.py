@@ -5,14 +5,21 @@ import re
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 
 RESOLVE_TIMEOUT_S = 5.0
-# A name that never answers holds its thread for longer than we wait: other tools must not need that thread.
-RESOLVER_THREADS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="resolve")
+# A name that never answers holds its thread for longer than we wait: others must not need that thread.
+RESOLVER_THREADS = ThreadPoolExecutor(max_workers=64, thread_name_prefix="resolve")
+MOST_OF_A_DOMAIN = 4
+"""Threads that ask for names with the same last two labels; whoever comes after them waits."""
+
+_Places = WeakValueDictionary[str, asyncio.Semaphore]
+_places: WeakKeyDictionary[asyncio.AbstractEventLoop, _Places] = WeakKeyDictionary()
 
 NAT64 = IPv6Network("64:ff9b::/96")
 GLOBAL_UNICAST = IPv6Network("2000::/3")
@@ -61,9 +68,38 @@ def _carried(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 
 async def resolve(host: str, port: int) -> list[str]:
     """Every address of a host, by the system's resolver. Raises OSError, TimeoutError or UnicodeError."""
-    loop = asyncio.get_running_loop()
-    asked = loop.run_in_executor(RESOLVER_THREADS, _getaddrinfo, host, port)
-    return await asyncio.wait_for(asked, RESOLVE_TIMEOUT_S)
+    if is_address(host):
+        return [host]
+    async with asyncio.timeout(RESOLVE_TIMEOUT_S):
+        place = _place_of(".".join(host.lower().rstrip(".").split(".")[-2:]))
+        await place.acquire()
+        # The place is free again when the thread is, which may be long after nobody waits for it any more.
+        loop = asyncio.get_running_loop()
+        asked = RESOLVER_THREADS.submit(_getaddrinfo, host, port)
+        asked.add_done_callback(lambda _: _release(loop, place))
+        return await asyncio.wrap_future(asked)
+
+
+def is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _place_of(domain: str) -> asyncio.Semaphore:
+    """The places of a domain, as long as anybody has or wants one."""
+    places = _places.setdefault(asyncio.get_running_loop(), WeakValueDictionary())
+    place = places.get(domain)
+    if place is None:
+        place = places[domain] = asyncio.Semaphore(MOST_OF_A_DOMAIN)
+    return place
+
+
+def _release(loop: asyncio.AbstractEventLoop, place: asyncio.Semaphore) -> None:
+    with suppress(RuntimeError):  # the loop has been closed, and with it all who wait
+        loop.call_soon_threadsafe(place.release)
 
 
 def _getaddrinfo(host: str, port: int) -> list[str]:

@@ -2,7 +2,8 @@
 
 A deletion is a row in Postgres first; any gateway takes it from there. The run's log is told, the cost
 service counts what the run cost, the recorder takes it out of its tables; only then are the steps erased from
-the broker, and the row goes. Every part may be repeated, so a gateway that stops in between loses nothing.
+the broker, and the row goes; the runs that answered the run's calls take its place. Every part may be
+repeated, so a gateway that stops in between loses nothing.
 """
 
 import asyncio
@@ -97,7 +98,8 @@ class Erasure:
         try:
             async with self._database.transaction() as connection:
                 if is_erased:
-                    await store.end_deletion(connection, run)
+                    self._asked.set()
+                    await store.end_deletion(connection, run, deletion.who)
                 else:
                     await store.postpone_deletion(connection, run, timedelta(seconds=pause_s))
         except StudioError as error:  # the lease bounds when it is tried again

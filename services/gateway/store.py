@@ -8,6 +8,11 @@ from uuid import UUID
 from shared.database import Connection
 from shared.subjects import RunKey
 
+ADD_CHILDREN: Final = """
+    INSERT INTO deletions (run_id, project, who)
+    SELECT run_id, project, $3 FROM runs WHERE project = $1 AND parent_run_id = $2 AND deleted_at IS NULL
+    ON CONFLICT DO NOTHING
+"""
 CLAIM_DELETIONS: Final = """
     UPDATE deletions SET tries = tries + 1, due_at = now() + $1 WHERE run_id IN (
         SELECT run_id FROM deletions WHERE due_at <= now() ORDER BY due_at LIMIT $2 FOR UPDATE SKIP LOCKED
@@ -95,7 +100,9 @@ async def postpone_deletion(connection: Connection, run: RunKey, pause: timedelt
     )
 
 
-async def end_deletion(connection: Connection, run: RunKey) -> None:
+async def end_deletion(connection: Connection, run: RunKey, who: str) -> None:
+    """The run is erased; now those go that answered its calls."""
+    await connection.execute(ADD_CHILDREN, run.project, UUID(run.run_id), who)
     await connection.execute("DELETE FROM deletions WHERE run_id = $1", UUID(run.run_id))
 
 

@@ -36,6 +36,7 @@ class Run(Table, table=True):
         Index(None, "project", "session_id", "run_id", postgresql_where=text("session_id IS NOT NULL")),
         Index(None, "project", "group_name", "run_id", postgresql_where=text("group_name IS NOT NULL")),
         Index(None, "root_run_id", postgresql_where=text("root_run_id IS NOT NULL")),
+        Index(None, "parent_run_id", postgresql_where=text("parent_run_id IS NOT NULL")),
         Index(None, "waiting_until", postgresql_where=text("waiting_reason IS NOT NULL")),
     )
 

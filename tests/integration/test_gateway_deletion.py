@@ -16,7 +16,7 @@ from shared.subjects import RunKey
 from tests.support.fake_runner import running_fake_runner
 from tests.support.gateway import Gateway, projecting, running_gateway
 from tests.support.proxy import proxied
-from tests.support.steps import make
+from tests.support.steps import make, new_key, requested
 from tests.support.waiting import eventually
 
 PLACES = ("", "/steps", "/events", f"/bodies/{'0' * 64}")
@@ -75,6 +75,26 @@ async def test_a_deleted_run_is_gone_everywhere_and_its_cost_stays(gateway: Gate
     assert await count(gateway.database, "charges") == 1
     assert await count(gateway.database, "steps") == 0
     assert await count(gateway.database, "deletions") == 0
+
+
+async def test_with_a_run_go_the_runs_that_answered_its_calls(gateway: Gateway) -> None:
+    """Whoever deletes a run does not know theirs, and they hold what it told them."""
+    top, other = await finished(gateway), await finished(gateway)
+    log, above, tree = RunLog(gateway.nats, Scrubber()), top, list[str]()
+    for _ in range(2):
+        child = new_key()
+        request = requested(child, prompt="secret", parent_run_id=above, root_run_id=top)
+        await log.request(child, log.seal([request]))
+        tree.append(above := child.run_id)
+    async with projecting(gateway.nats, gateway.database):
+        for run_id in tree:
+            await eventually(lambda: is_listed(gateway, run_id))  # noqa: B023 - awaited here
+        assert (await gateway.http.delete(f"/api/runs/{top}")).status_code == 204
+        for run_id in tree:
+            await eventually(lambda: is_gone(gateway, run_id))  # noqa: B023 - awaited here
+    assert await kinds_in_log(gateway, above) == ["run-deleted"]
+    assert await count(gateway.database, "deletions") == 0
+    assert await is_listed(gateway, other)
 
 
 async def test_a_run_is_gone_at_once_and_erased_when_recorder_and_cost_have_read_it(

@@ -1,7 +1,11 @@
-"""Webhooks are told when a run has used up its budget, and not when it waits for a run of its own."""
+"""Webhooks are told when a run has used up its budget, and not when it waits for a run of its own.
+
+The runs that answered a run's calls are found by it, to be erased with it.
+"""
 
 from collections.abc import Sequence
 
+import sqlalchemy as sa
 from alembic import op
 
 revision: str = "0009"
@@ -35,9 +39,14 @@ WAITING = """
 """
 
 
+PARENT = "ix_runs_parent_run_id"
+
+
 def upgrade() -> None:
     op.execute(FUNCTION.format(cases=WAITING.strip()))
+    op.create_index(PARENT, "runs", ["parent_run_id"], postgresql_where=sa.text("parent_run_id IS NOT NULL"))
 
 
 def downgrade() -> None:
+    op.drop_index(PARENT, "runs")
     op.execute(FUNCTION.format(cases=""))

@@ -10,7 +10,7 @@ from shared.public_http import PublicTransport
 MOST_BYTES: Final = 4 * 1024 * 1024
 MOST_EVENTS: Final = 1000
 """Of one answer. A server may send requests of its own among them, and the library answers each."""
-EVENT: Final = b"\ndata:"
+EVENT: Final = b"\ndata"
 SESSION_HEADER: Final = "mcp-session-id"
 EVENTS: Final = "text/event-stream"
 
@@ -41,13 +41,13 @@ class _Bounded(httpx2.AsyncByteStream):
         self._most_events = most_events
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        left, events, end = MOST_BYTES, 0, b""
+        left, events, end = MOST_BYTES, 0, b"\n"
         async for chunk in self._stream:
             left -= len(chunk)
             if left < 0:
                 raise httpx2.RemoteProtocolError(f"the answer is larger than {MOST_BYTES} bytes")
             if self._most_events is not None:
-                seen = end + chunk
+                seen = end + chunk.replace(b"\r", b"\n")  # a line may end in either
                 events, end = events + seen.count(EVENT), seen[1 - len(EVENT) :]
                 if events > self._most_events:
                     raise httpx2.RemoteProtocolError(f"the answer has more than {MOST_EVENTS} events")

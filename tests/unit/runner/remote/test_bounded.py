@@ -34,11 +34,16 @@ async def answered(
 
 
 @pytest.mark.parametrize("size", [1, 5, 64, 4096])
-async def test_an_answer_of_endless_events_is_broken_off(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    few = PING * MOST_EVENTS
+@pytest.mark.parametrize(
+    "event", [PING, PING.replace(b"\n", b"\r"), b"data\r\n\r\n"], ids=["LF", "CR", "CRLF"]
+)
+async def test_an_answer_of_endless_events_is_broken_off(
+    monkeypatch: pytest.MonkeyPatch, event: bytes, size: int
+) -> None:
+    few = event * MOST_EVENTS
     assert await answered(monkeypatch, few, size=size) == few
     with pytest.raises(httpx2.RemoteProtocolError, match="1000 events"):
-        await answered(monkeypatch, few + PING, size=size)
+        await answered(monkeypatch, few + event, size=size)
 
 
 @pytest.mark.parametrize("media", ["text/event-stream", "application/json"])
