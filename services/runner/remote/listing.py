@@ -37,8 +37,10 @@ def listing(server: str, tools: Sequence[mcp_types.Tool]) -> McpListing:
 def _fault(name: str, tool: mcp_types.Tool) -> str | None:
     if not TOOL_NAME.fullmatch(name):
         return f"{name[:80]} has more than 64 characters"
-    told = fault(tool.input_schema)
-    return f"its schema is none: {told}" if told is not None else None
+    if (told := fault(tool.input_schema)) is not None:
+        return f"its schema is none: {told}"
+    is_object = tool.input_schema.get("type") == "object"
+    return None if is_object else "its schema is not that of an object, as arguments are"
 
 
 def _tool(server: str, name: str, tool: mcp_types.Tool) -> Tool:

@@ -178,6 +178,8 @@ LIES: list[tuple[dict[str, Any], str]] = [
         "only references within",
     ),
     ({"name": "a" * 70, "inputSchema": {"type": "object"}}, "more than 64 characters"),
+    ({"name": "a", "inputSchema": {"type": "string"}}, "not that of an object"),
+    ({"name": "a", "inputSchema": {}}, "not that of an object"),
 ]
 
 
