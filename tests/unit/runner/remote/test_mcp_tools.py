@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import mcp_types
 import pytest
 
+from services.runner.remote.listing import listing
 from services.runner.remote.mcp import ServerAddress
 from services.runner.remote.settings import RemoteSettings
 from services.runner.remote.tools import RemoteTools
@@ -178,8 +180,6 @@ LIES: list[tuple[dict[str, Any], str]] = [
         "only references within",
     ),
     ({"name": "a" * 70, "inputSchema": {"type": "object"}}, "more than 64 characters"),
-    ({"name": "a", "inputSchema": {"type": "string"}}, "not that of an object"),
-    ({"name": "a", "inputSchema": {}}, "not that of an object"),
 ]
 
 
@@ -193,6 +193,14 @@ async def test_a_tool_that_lies_about_its_schema_is_left_out_and_named(
     assert [each.name for each in listing.tools] == ["docs__b"]
     assert words in str(listing.error)
     assert "b: the name is there twice" in str(listing.error)
+
+
+@pytest.mark.parametrize("schema", [{"type": "string"}, {}, {"type": ["object", "null"]}])
+def test_a_tool_that_takes_no_object_is_left_out(schema: dict[str, Any]) -> None:
+    """A provider would refuse it, and every tool beside it."""
+    made = listing("docs", [mcp_types.Tool.model_construct(name="a", input_schema=schema)])
+    assert made.tools == ()
+    assert "a: its schema is not that of an object" in str(made.error)
 
 
 async def test_a_private_server_is_not_asked(calls: Calls) -> None:
