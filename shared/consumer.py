@@ -22,7 +22,8 @@ from shared.bus import KINDS_HEADER
 from shared.dead_letters import DeadLetters
 from shared.errors import Permanent, Unavailable
 from shared.puller import Puller
-from shared.steps import Step, Undecodable, decode_each, encode_step, now
+from shared.step_codec import Undecodable, decode_each, encode_step
+from shared.steps import Step, now
 from shared.tasks import end
 
 log = structlog.get_logger(__name__)

@@ -8,7 +8,8 @@ from pydantic import JsonValue
 
 from shared.bodies import BodyStore
 from shared.errors import Permanent
-from shared.steps import Step, decode_step, decode_steps, reference_in
+from shared.step_codec import decode_step, decode_steps
+from shared.steps import Step, reference_in
 
 INLINE_LIMIT: Final = 64 * 1024
 MESSAGE_LIMIT: Final = 768 * 1024  # of the server's 1 MiB, which counts the headers too

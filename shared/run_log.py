@@ -24,7 +24,8 @@ from shared.errors import Conflict, Permanent, Unavailable
 from shared.payload import Payloads
 from shared.run_state import LogGap
 from shared.scrub import Scrubber
-from shared.steps import Step, decode_steps
+from shared.step_codec import decode_steps
+from shared.steps import Step
 from shared.stored import last_stored, sequence_of, stored_messages
 from shared.subjects import RunKey, dead_subject, job_subject, log_subject, redo_subject
 

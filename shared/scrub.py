@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 
 from pydantic import JsonValue
 
-from shared.steps import Step, decode_step, decode_steps, encode_step
+from shared.step_codec import decode_step, decode_steps, encode_step
+from shared.steps import Step
 
 REDACTED: Final = "[redacted]"
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"

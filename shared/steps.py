@@ -1,7 +1,7 @@
 """The step: the one message of this system, from the runner's log to the screen.
 
-A run is the ordered list of its steps. In here: every kind of step, the envelope they share, and the
-text form of a batch. Not in here: where steps are kept (`run_log`) or what they add up to (`run_state`).
+A run is the ordered list of its steps. In here: every kind of step, and the envelope they share. Not in here:
+their text form (`step_codec`), where they are kept (`run_log`) or what they add up to (`run_state`).
 
 A compatible change is a new field with a default, with the old payload frozen under `tests/contract/`;
 anything else is a new kind beside the old one. Unknown fields are ignored and unknown kinds are kept as
@@ -9,8 +9,6 @@ anything else is a new kind beside the old one. Unknown fields are ignored and u
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -22,8 +20,6 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
-    TypeAdapter,
-    ValidationError,
 )
 
 MILLION = 1_000_000
@@ -501,81 +497,7 @@ KnownStep = (
 Step = KnownStep | UnknownStep
 STEP_KINDS: tuple[str, ...] = tuple(kind.model_fields["kind"].default for kind in get_args(KnownStep))
 
-_known_step: TypeAdapter[KnownStep] = TypeAdapter(Annotated[KnownStep, Field(discriminator="kind")])
-_known_batch: TypeAdapter[list[KnownStep]] = TypeAdapter(
-    list[Annotated[KnownStep, Field(discriminator="kind")]]
-)
-_raw_batch: TypeAdapter[list[JsonValue]] = TypeAdapter(list[JsonValue])
-
-
-class Undecodable(ValueError):
-    """The bytes are not a batch of steps; the message says where and why, without the values."""
-
-
-@dataclass(frozen=True)
-class BrokenStep:
-    """A step that could not be read: its place in the message, its JSON value and why."""
-
-    index: int
-    raw: JsonValue
-    error: str
-
-
-def decode_steps(data: bytes) -> list[Step]:
-    """The steps of one message of the log (a JSON array). Raises Undecodable."""
-    steps, broken = decode_each(data)
-    if broken:
-        raise Undecodable(f"step {broken[0].index} of the message: {broken[0].error}")
-    return steps
-
-
-def decode_each(data: bytes) -> tuple[list[Step], list[BrokenStep]]:
-    """As `decode_steps`, but a broken step does not cost its neighbours.
-
-    Raises Undecodable only where the bytes are not a JSON array.
-    """
-    try:
-        return list(_known_batch.validate_json(data)), []
-    except ValidationError:
-        pass  # rare: a step of an unknown kind, or a broken one; only then is each looked at by itself
-    try:
-        values = _raw_batch.validate_json(data)
-    except ValidationError as error:
-        raise Undecodable(_explain(error)) from None
-    steps: list[Step] = []
-    broken: list[BrokenStep] = []
-    for index, raw in enumerate(values):
-        try:
-            steps.append(decode_step(raw))
-        except Undecodable as error:
-            broken.append(BrokenStep(index, raw, str(error)))
-    return steps, broken
-
-
-def decode_step(raw: JsonValue) -> Step:
-    """One step from its parsed JSON. Raises Undecodable."""
-    try:
-        if isinstance(raw, dict) and raw.get("kind") in STEP_KINDS:
-            return _known_step.validate_python(raw)
-        return UnknownStep.model_validate(raw)
-    except ValidationError as error:
-        raise Undecodable(_explain(error)) from None
-
-
-def encode_steps(steps: Sequence[Step]) -> bytes:
-    """The text of one message of the log: a JSON array."""
-    return b"[" + b",".join(encode_step(step) for step in steps) + b"]"
-
-
-def encode_step(step: Step) -> bytes:
-    return step.__pydantic_serializer__.to_json(step)
-
 
 def now() -> datetime:
     """The time for a step's `at`: aware, UTC."""
     return datetime.now(UTC)
-
-
-def _explain(error: ValidationError) -> str:
-    problems = error.errors(include_input=False, include_url=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'message'}: {p['msg']}" for p in problems[:5])

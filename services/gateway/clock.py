@@ -16,7 +16,7 @@ from services.gateway.steering import Steering
 from services.gateway.waiting import reads
 from shared.database import Database
 from shared.errors import StudioError
-from shared.steps import Undecodable
+from shared.step_codec import Undecodable
 from shared.subjects import RunKey
 
 log = structlog.get_logger(__name__)

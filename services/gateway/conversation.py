@@ -17,7 +17,8 @@ from services.gateway.starter import Order
 from services.gateway.validation import invalid_body
 from services.gateway.views import RunView, why_not_completed
 from shared.errors import Permanent, Unavailable
-from shared.steps import RunStatus, Step, decode_steps, encode_step
+from shared.step_codec import decode_steps, encode_step
+from shared.steps import RunStatus, Step
 from shared.subjects import RunKey
 
 log = structlog.get_logger(__name__)

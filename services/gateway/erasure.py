@@ -25,7 +25,7 @@ from shared.bus import COST, RECORDER, jetstream
 from shared.database import Database
 from shared.errors import StudioError, Unavailable
 from shared.run_log import RunLog
-from shared.steps import Undecodable
+from shared.step_codec import Undecodable
 from shared.subjects import RunKey
 
 log = structlog.get_logger(__name__)

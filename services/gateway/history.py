@@ -17,7 +17,8 @@ from services.gateway.problems import NOT_FOUND, Problem
 from services.gateway.runs import Runs
 from shared.provider_messages import JsonObject, messages_of
 from shared.run_state import Turn
-from shared.steps import HistoryPart, RunRequested, RunStatus, Step, ToolResult, decode_steps, encode_step
+from shared.step_codec import decode_steps, encode_step
+from shared.steps import HistoryPart, RunRequested, RunStatus, Step, ToolResult
 from shared.subjects import RunKey
 
 log = structlog.get_logger(__name__)

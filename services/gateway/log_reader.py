@@ -17,7 +17,8 @@ from nats.js.errors import NotFoundError
 
 from shared.bus import DAY_S, KINDS_HEADER, RETENTION_S, RUNS, jetstream
 from shared.errors import Unavailable
-from shared.steps import Step, decode_steps, now
+from shared.step_codec import decode_steps
+from shared.steps import Step, now
 from shared.stored import last_stored, page, sequence_of
 from shared.subjects import RunKey, job_subject, log_subject
 

@@ -20,7 +20,8 @@ from shared.database import Connection, Database
 from shared.errors import Conflict, Unavailable
 from shared.payload import INLINE_LIMIT
 from shared.run_log import FIRST_CAUSES, RunLog, Sealed
-from shared.steps import RunDeleted, decode_steps
+from shared.step_codec import decode_steps
+from shared.steps import RunDeleted
 from shared.stored import sequence_of
 from shared.subjects import RunKey
 

@@ -23,7 +23,8 @@ from services.gateway.views import Cost, RunView, view_of
 from shared.database import Connection, Database
 from shared.errors import Unavailable
 from shared.run_state import LogGap, RunState
-from shared.steps import AgentResponse, Step, decode_steps, encode_step
+from shared.step_codec import decode_steps, encode_step
+from shared.steps import AgentResponse, Step
 from shared.stored import sequence_of
 from shared.subjects import RunKey
 

@@ -21,7 +21,8 @@ from nats.errors import Error as NatsError
 from services.gateway.log_reader import LogReader
 from services.gateway.metrics import REPAIRS
 from shared.errors import Unavailable
-from shared.steps import Step, Undecodable, decode_steps, encode_step
+from shared.step_codec import Undecodable, decode_steps, encode_step
+from shared.steps import Step
 from shared.subjects import RunKey, live_subject, stored_subject
 
 log = structlog.get_logger(__name__)

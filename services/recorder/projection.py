@@ -11,7 +11,8 @@ from typing import Final
 from services.recorder.change import RunChange
 from services.recorder.references import BodyKey, Texts, hashes
 from shared.errors import Permanent
-from shared.steps import AgentResponse, BodyRef, RunDeleted, RunRequested, Step, encode_step
+from shared.step_codec import encode_step
+from shared.steps import AgentResponse, BodyRef, RunDeleted, RunRequested, Step
 
 NUL: Final = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 

@@ -22,7 +22,8 @@ from shared.provider_messages import messages_of
 from shared.run_log import AGAIN_HEADER, LogRead, RunLog
 from shared.run_state import LogGap, RunState, fold
 from shared.service import Runtime
-from shared.steps import Failure, RunRequested, RunStatus, decode_steps
+from shared.step_codec import decode_steps
+from shared.steps import Failure, RunRequested, RunStatus
 from shared.subjects import RunKey
 
 FIRST_LOOK_S: Final = 0.1

@@ -13,7 +13,8 @@ from shared.bodies import BodyMissing
 from shared.dead_letters import DeadLetters
 from shared.errors import Conflict, Permanent, StudioError, Unavailable
 from shared.run_state import LogGap
-from shared.steps import Failure, Undecodable
+from shared.step_codec import Undecodable
+from shared.steps import Failure
 
 log = structlog.get_logger(__name__)
 

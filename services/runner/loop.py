@@ -13,7 +13,8 @@ from services.runner.means import Means
 from services.runner.model import JsonObject
 from services.runner.performer import Performer
 from shared.errors import StudioError
-from shared.steps import Failure, RunStatus, Undecodable
+from shared.step_codec import Undecodable
+from shared.steps import Failure, RunStatus
 
 log = structlog.get_logger(__name__)
 

@@ -4,7 +4,8 @@ from typing import Final, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter, ValidationError
 
-from shared.steps import Step, Undecodable, decode_steps
+from shared.step_codec import Undecodable, decode_steps
+from shared.steps import Step
 from studio.client.errors import BadAnswer
 from studio.client.sse import ServerEvent
 

@@ -7,7 +7,8 @@ from contextlib import closing
 from rich.console import Console
 from rich.text import Text
 
-from shared.steps import RunFinished, RunStatus, Step, encode_step
+from shared.step_codec import encode_step
+from shared.steps import RunFinished, RunStatus, Step
 from studio.client.errors import StudioError
 from studio.client.models import Accepted, Run
 from studio.client.options import RunOptions

@@ -1,4 +1,4 @@
-"""`studio waiting`, `approve`, `deny`, `settle`, `resume`, `retry`: their arguments; the rest is in `deciding.py`.
+"""Deciding for runs that wait, or have failed: the commands' arguments; the rest is in `deciding.py`.
 
 Exit codes: 0 done; 1 it could not be done; 2 wrong arguments.
 """

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from shared.run_state import fold
+from shared.step_codec import Undecodable, decode_each, decode_step, decode_steps, encode_step, encode_steps
 from shared.steps import (
     STEP_KINDS,
     BodyRef,
@@ -17,14 +18,8 @@ from shared.steps import (
     RunRequested,
     RunStatus,
     ToolResult,
-    Undecodable,
     UnknownStep,
     UserRequest,
-    decode_each,
-    decode_step,
-    decode_steps,
-    encode_step,
-    encode_steps,
 )
 
 PAYLOADS = Path(__file__).parent / "payloads"

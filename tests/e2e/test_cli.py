@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from shared.run_state import fold
-from shared.steps import RunStatus, decode_steps
+from shared.step_codec import decode_steps
+from shared.steps import RunStatus
 from studio.stack.supervisor import Stack
 from tests.e2e.embedded import command, embedded_stack, environment, studio, with_project
 from tests.support.waiting import eventually, run_alone

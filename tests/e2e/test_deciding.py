@@ -53,7 +53,7 @@ async def typed(gateway: Gateway, *arguments: str) -> Result:
 
 async def waiting(client: AsyncStudio, prompt: str) -> WaitingRun:
     """A run of that prompt, once it is shown to wait."""
-    run_id = (await client.create(prompt)).run_id
+    run_id = (await client.create(prompt, tools=["send_mail"])).run_id
     shown: list[WaitingRun] = []
 
     async def is_shown() -> bool:

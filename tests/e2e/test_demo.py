@@ -17,6 +17,7 @@ ROW = re.compile(r"^\S.*? +completed +\d+ +[\d,]+ +\d\.\d{6} +[\d.]+ m?s$", re.M
 
 QUESTION = re.compile(
     r"approval-requested +file_io {[^\n]*}  idempotent\n[^\n]*run-waiting +for approval\n"
+    r"[^\n]*`studio approve [0-9a-f]{8}`[^\n]*\n"
     r"[^\n]*approval-resolved +approved by .*agent-response +I deleted notes.txt",
     re.DOTALL,
 )

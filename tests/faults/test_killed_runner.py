@@ -15,7 +15,7 @@ import pytest
 from nats.aio.msg import Msg
 
 from shared.bus import client_of, make_broker
-from shared.steps import decode_steps
+from shared.step_codec import decode_steps
 from studio.stack.plan import Options
 from studio.stack.supervisor import Stack
 from studio.stack.watch import Backoff

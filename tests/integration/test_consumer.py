@@ -30,7 +30,8 @@ from shared.dead_letters import DeadLetters, resend
 from shared.errors import Permanent, Unavailable
 from shared.puller import Puller
 from shared.run_log import RunLog
-from shared.steps import Step, encode_steps
+from shared.step_codec import encode_steps
+from shared.steps import Step
 from shared.stored import sequence_of
 from shared.subjects import RunKey, job_subject, log_subject
 from studio.stack.nats import NatsServer

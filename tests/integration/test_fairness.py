@@ -15,7 +15,8 @@ from shared.bus import RUNNER, RUNS
 from shared.puller import Puller
 from shared.run_log import RunLog
 from shared.scrub import Scrubber
-from shared.steps import RunFinished, RunRequested, Step, decode_steps
+from shared.step_codec import decode_steps
+from shared.steps import RunFinished, RunRequested, Step
 from shared.subjects import RunKey
 from shared.tasks import end
 from tests.support.events import following

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from services.runner.children import child_run_id
+from shared.step_codec import encode_steps
 from shared.steps import (
     AgentRef,
     AgentResponse,
@@ -20,7 +21,6 @@ from shared.steps import (
     ToolCall,
     ToolResult,
     ToolSpec,
-    encode_steps,
 )
 from shared.subjects import RunKey
 from tests.support.gateway import Gateway, projecting, running_gateway

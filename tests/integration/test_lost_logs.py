@@ -16,16 +16,8 @@ from shared.run_log import AGAIN_HEADER, RunLog, Sealed
 from shared.run_state import LogGap
 from shared.scrub import Scrubber
 from shared.service import Runtime
-from shared.steps import (
-    AgentResponse,
-    HistoryPart,
-    RunFinished,
-    RunRequested,
-    Step,
-    UserRequest,
-    encode_steps,
-    now,
-)
+from shared.step_codec import encode_steps
+from shared.steps import AgentResponse, HistoryPart, RunFinished, RunRequested, Step, UserRequest, now
 from shared.stored import last_stored
 from shared.subjects import RunKey, job_subject, log_subject
 from tests.support.models import ScriptedModel

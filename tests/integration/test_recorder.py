@@ -16,7 +16,8 @@ from shared.bus import client_of, make_broker
 from shared.database import Database
 from shared.run_log import RunLog
 from shared.run_state import fold
-from shared.steps import Step, decode_step, encode_step
+from shared.step_codec import decode_step, encode_step
+from shared.steps import Step
 from shared.subjects import RunKey
 from tests.support.recorders import (
     drained,

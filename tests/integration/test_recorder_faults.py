@@ -11,7 +11,8 @@ from shared.database import Database
 from shared.dead_letters import main as dead_letters_command
 from shared.run_log import RunLog
 from shared.service import Runtime
-from shared.steps import AgentRef, Step, encode_step, encode_steps
+from shared.step_codec import encode_step, encode_steps
+from shared.steps import AgentRef, Step
 from shared.stored import sequence_of, subject_of
 from shared.subjects import RunKey, job_subject, log_subject
 from studio.stack.postgres import PostgresServer

@@ -19,6 +19,7 @@ from shared.errors import Unavailable
 from shared.run_log import AGAIN_HEADER, RunLog, Sealed
 from shared.run_state import LogGap, fold
 from shared.scrub import Scrubber
+from shared.step_codec import encode_step
 from shared.steps import (
     AgentThought,
     ApprovalRequested,
@@ -36,7 +37,6 @@ from shared.steps import (
     ToolCall,
     ToolResult,
     UserRequest,
-    encode_step,
     now,
 )
 from shared.stored import sequence_of, stored_messages

@@ -16,6 +16,7 @@ from shared.payload import INLINE_LIMIT
 from shared.run_log import RunLog
 from shared.run_state import fold
 from shared.scrub import Scrubber
+from shared.step_codec import decode_steps
 from shared.steps import (
     AgentThought,
     CancelRequested,
@@ -28,7 +29,6 @@ from shared.steps import (
     ToolResult,
     UnknownStep,
     UserRequest,
-    decode_steps,
 )
 from shared.stored import stored_messages, subject_of
 from shared.subjects import RunKey, job_subject, log_subject, stored_subject

@@ -10,14 +10,8 @@ from pathlib import Path
 import pytest
 
 from shared.bus import RUNNER, RUNS, BusSettings, client_of, declare, jetstream, make_broker
-from shared.steps import (
-    AgentResponse,
-    RunClaimed,
-    RunFinished,
-    RunStatus,
-    Step,
-    decode_steps,
-)
+from shared.step_codec import decode_steps
+from shared.steps import AgentResponse, RunClaimed, RunFinished, RunStatus, Step
 from shared.stored import stored_messages
 from shared.subjects import RunKey, job_subject, log_subject
 from studio.stack.nats import NatsServer

@@ -12,6 +12,7 @@ from shared.errors import Conflict
 from shared.puller import Puller
 from shared.run_log import RunLog
 from shared.scrub import Scrubber
+from shared.step_codec import decode_steps
 from shared.steps import (
     AgentResponse,
     AgentThought,
@@ -24,7 +25,6 @@ from shared.steps import (
     ToolCall,
     ToolResult,
     UserRequest,
-    decode_steps,
     now,
 )
 from shared.subjects import RunKey, catalog_subject, live_subject

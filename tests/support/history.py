@@ -17,18 +17,8 @@ from nats.aio.client import Client
 from shared.bus import COST, DEAD, RECORDER, RUNNER, RUNS, jetstream
 from shared.price_book import PriceBook, Quote
 from shared.run_state import LogGap, RunState, fold
-from shared.steps import (
-    AgentResponse,
-    AgentThought,
-    RunClaimed,
-    RunFinished,
-    Step,
-    ToolCall,
-    ToolResult,
-    decode_step,
-    decode_steps,
-    encode_step,
-)
+from shared.step_codec import decode_step, decode_steps, encode_step
+from shared.steps import AgentResponse, AgentThought, RunClaimed, RunFinished, Step, ToolCall, ToolResult
 from shared.stored import stored_messages, subject_of
 
 OUTSIDERS = {"run-requested", "cancel-requested", "run-deleted"}

@@ -11,7 +11,8 @@ from typing import Any
 from shared.errors import Conflict
 from shared.run_log import LogRead, Sealed
 from shared.scrub import Scrubber
-from shared.steps import Step, decode_steps
+from shared.step_codec import decode_steps
+from shared.steps import Step
 from shared.subjects import RunKey
 
 

@@ -15,7 +15,8 @@ from shared.bus import KINDS_HEADER, RECORDER, RUNS, Durable, client_of, jetstre
 from shared.database import Database
 from shared.scrub import Scrubber
 from shared.service import Runtime
-from shared.steps import Step, encode_steps
+from shared.step_codec import encode_steps
+from shared.steps import Step
 from shared.subjects import RunKey, job_subject, log_subject
 from tests.support.broker import dead_letters, settled
 from tests.support.waiting import eventually

@@ -18,7 +18,8 @@ from services.gateway.problems import TOO_MANY_RUNS, Problem, invalid
 from shared.database import Database
 from shared.errors import Permanent, Unavailable
 from shared.payload import Payloads
-from shared.steps import Step, decode_steps
+from shared.step_codec import decode_steps
+from shared.steps import Step
 from shared.subjects import RunKey
 
 log = structlog.get_logger(__name__)

@@ -16,7 +16,8 @@ from services.gateway.parts import Parts, parts_of
 from services.gateway.problems import NOT_FOUND, Problem
 from services.gateway.routes.parameters import OnlyKnown, RunIdPath, run_key
 from services.gateway.runs import Found
-from shared.steps import Artifact, BodyRef, ToolResult, decode_step
+from shared.step_codec import decode_step
+from shared.steps import Artifact, BodyRef, ToolResult
 
 router: Final = APIRouter(
     prefix="/api/runs", tags=["runs"], dependencies=[OnlyKnown], generate_unique_id_function=operation_id

@@ -21,7 +21,7 @@ from services.gateway.simple_views import SimpleRun, SimpleRunDetail, simple_det
 from services.gateway.starter import Order
 from services.gateway.step_pages import page_of
 from services.gateway.views import View
-from shared.steps import decode_steps
+from shared.step_codec import decode_steps
 from shared.subjects import RunKey
 
 router: Final = APIRouter(tags=["simple"], dependencies=[OnlyKnown], generate_unique_id_function=operation_id)

@@ -11,7 +11,8 @@ from pydantic_core import from_json
 from services.gateway.waiting.views import Tree, TreeRun, WaitingCall, WaitingRun
 from shared.database import Connection
 from shared.run_state import RunState
-from shared.steps import ApprovalRequested, RunStatus, Step, ToolCall, decode_step
+from shared.step_codec import decode_step
+from shared.steps import ApprovalRequested, RunStatus, Step, ToolCall
 from shared.subjects import RunKey
 
 WAITING: Final = """

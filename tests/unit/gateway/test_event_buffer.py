@@ -2,7 +2,8 @@
 
 from services.gateway.event_buffer import MOST_BYTES, MOST_EVENTS, EventBuffer
 from services.gateway.watch import Arrival
-from shared.steps import RunFinished, UserRequest, encode_steps
+from shared.step_codec import encode_steps
+from shared.steps import RunFinished, UserRequest
 from tests.support.steps import make, new_key
 
 KEY = new_key()

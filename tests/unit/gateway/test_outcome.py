@@ -2,7 +2,8 @@
 
 from services.gateway.outcome import Ending, Outcome
 from services.gateway.watch import Arrival
-from shared.steps import RunFinished, Step, encode_steps
+from shared.step_codec import encode_steps
+from shared.steps import RunFinished, Step
 from tests.support.steps import claimed, make, new_key, requested
 
 KEY = new_key()

@@ -10,7 +10,8 @@ from services.gateway.step_pages import MOST_BYTES, page_of, with_steps
 from services.gateway.views import Cost, RunDetail, view_of
 from shared.preview import Shown
 from shared.run_state import fold
-from shared.steps import Step, encode_step
+from shared.step_codec import encode_step
+from shared.steps import Step
 from tests.support.steps import claimed, new_key, requested
 
 KEY = new_key()

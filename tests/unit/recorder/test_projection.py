@@ -11,7 +11,8 @@ from services.recorder.projection import changes, project, shown_bodies
 from services.recorder.references import BodyKey
 from shared.errors import Permanent
 from shared.run_state import fold
-from shared.steps import BodyRef, Step, Usage, decode_step, encode_step
+from shared.step_codec import decode_step, encode_step
+from shared.steps import BodyRef, Step, Usage
 from tests.support.run_samples import deletion, runs, whole_run
 from tests.support.steps import PROJECT, new_key, requested, result
 

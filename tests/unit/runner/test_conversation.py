@@ -16,6 +16,7 @@ from services.runner.model import ModelRequest, Tools
 from services.runner.tools.base import ToolError
 from shared.provider_messages import tool_content
 from shared.run_state import agent_of, fold
+from shared.step_codec import decode_steps, encode_steps
 from shared.steps import (
     AgentResponse,
     AgentThought,
@@ -26,8 +27,6 @@ from shared.steps import (
     RequestedToolCall,
     Step,
     UserRequest,
-    decode_steps,
-    encode_steps,
 )
 from tests.support.steps import call, claimed, make, model_call, new_key, requested, result, tool_spec
 

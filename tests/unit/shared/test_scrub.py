@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.scrub import REDACTED, Scrubber
-from shared.steps import Step, decode_steps
+from shared.step_codec import decode_steps
+from shared.steps import Step
 from tests.support.steps import new_key, requested, result
 
 SECRET = "kJ8-vault-Passphrase"

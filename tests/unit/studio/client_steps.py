@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from shared.step_codec import encode_step
 from shared.steps import (
     AgentRef,
     AgentResponse,
@@ -18,7 +19,6 @@ from shared.steps import (
     ToolResult,
     Usage,
     UserRequest,
-    encode_step,
 )
 
 RUN_ID = "01890a5d-ac96-774b-bcce-b302099a8057"

@@ -12,7 +12,8 @@ from typer import Context
 from typer.main import get_group
 from typer.testing import CliRunner, Result
 
-from shared.steps import RunStatus, decode_steps, encode_steps
+from shared.step_codec import decode_steps, encode_steps
+from shared.steps import RunStatus
 from studio.cli import COMMANDS, PANELS, app
 from studio.client.retries import RetryPolicy
 from studio.commands import connection, patience, running

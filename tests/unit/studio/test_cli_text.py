@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
+from shared.step_codec import decode_step
 from shared.steps import (
     STEP_KINDS,
     AgentResponse,
@@ -21,7 +22,6 @@ from shared.steps import (
     Step,
     UnknownStep,
     UserRequest,
-    decode_step,
 )
 from studio.client.events import Delta, ModelCallStarted, Retrying
 from studio.client.models import Run

@@ -7,7 +7,8 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from shared.steps import ApprovalRequested, Effect, RunWaiting, Step, encode_step
+from shared.step_codec import encode_step
+from shared.steps import ApprovalRequested, Effect, RunWaiting, Step
 from studio.demo import asking
 from studio.demo.approval import AGENT, NAME, Attended, keep_agent
 from studio.demo.prompts import Prompt
