@@ -33,6 +33,8 @@ from tests.support.waiting import eventually
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "10"))
 SEED = int(os.environ.get("CHAOS_SEED", "648"))
 CLIENTS = 8
+AGENTS = ({"name": "helper"}, {"name": "asker", "agents": ["helper"], "tools": []})
+BUDGET_USD = 20.0  # enough for every call that a killed runner loses
 STORMS = 2
 RUNNERS = (RUNNER, "runner-2")
 # Longer than the wait for an acknowledgement: another has the run when it wakes.
@@ -50,6 +52,7 @@ class Kind:
     statuses: frozenset[str] = frozenset({"completed"})
     marks: bool = False
     padding: int = 0
+    agent: str = "assistant"
 
 
 FAILED = frozenset({"failed"})
@@ -64,6 +67,7 @@ KINDS = {
     "bad-json": Kind("What is 6 * 9? Order {n} [[simulate: bad-json]]"),
     "endless-tools": Kind("What is 6 * 7? Order {n} [[simulate: endless-tools]]", FAILED),
     "hang": Kind("What is 2 + 2? Order {n} [[simulate: hang 2s x1]]"),
+    "tree": Kind('Use ask_helper for "What is 5 + 10? Order {n}"', agent="asker"),
     "slow": Kind("Append '{n};' to log.txt [[simulate: slow 3s]]", marks=True),
 }
 
@@ -110,6 +114,8 @@ async def http(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
 async def test_the_history_of_a_disturbed_stack_is_that_of_an_undisturbed_one(
     stack: Stack, http: httpx.AsyncClient
 ) -> None:
+    for agent in AGENTS:
+        assert (await http.post("/api/agents", json=agent)).status_code == 201
     until = monotonic() + SECONDS
     storms = [Chaos(stack, Random(f"{SEED}-storm-{n}")).reign(until) for n in range(STORMS)]
     clients = [ChaosClient(http, Random(f"{SEED}-{n}"), f"c{n}") for n in range(CLIENTS)]
@@ -232,6 +238,8 @@ class ChaosClient:
             "instructions": "Be exact. " + "x" * kind.padding,
             "parameters": {"temperature": 0, "random_seed": 7},
             "max_rounds": 3,
+            "agent": kind.agent,
+            "budget_usd": self._random.choice([None, BUDGET_USD]),
             "session_id": f"session-{self._random.randrange(3)}",
         }
         twice = 2 if self._random.random() < 0.3 else 1

@@ -14,13 +14,16 @@ from typing import Any
 import asyncpg
 from nats.aio.client import Client
 
+from services.runner.children import child_run_id
 from shared.bus import COST, DEAD, RECORDER, RUNNER, RUNS, jetstream
 from shared.price_book import PriceBook, Quote
+from shared.run_log import AGAIN_HEADER
 from shared.run_state import LogGap, RunState, fold
 from shared.step_codec import decode_step, decode_steps, encode_step
 from shared.steps import AgentResponse, AgentThought, RunClaimed, RunFinished, Step, ToolCall, ToolResult
 from shared.stored import stored_messages, subject_of
 
+CHILD_STATUSES = frozenset({"completed", "cancelled"})
 OUTSIDERS = {"run-requested", "cancel-requested", "run-deleted"}
 TOTALS: tuple[tuple[str, Callable[[RunState], object]], ...] = (
     ("status", lambda state: state.status.value),
@@ -74,6 +77,8 @@ class Stored:
     async def read(cls, client: Client, database: asyncpg.Connection) -> "Stored":
         logs: dict[str, list[Step]] = {}
         async for message in stored_messages(client, RUNS, "run.>"):
+            if AGAIN_HEADER in (message.headers or {}):
+                continue  # the same job once more
             logs.setdefault(subject_of(message).split(".")[-1], []).extend(decode_steps(message.data))
         rows: dict[str, list[str]] = {}
         for run_id, payload in await database.fetch("SELECT run_id, payload FROM steps ORDER BY run_id, seq"):
@@ -105,10 +110,12 @@ def violations(orders: Sequence[Order], stored: Stored, workspace: Path) -> list
     """Everything in the history that must not be."""
     found = [f"dead letter {letter}" for letter in stored.dead] + stored.left
     asked = Counter(run_id for order in orders for run_id in order.run_ids)
-    found += [f"run {run_id} was never asked for" for run_id in stored.logs.keys() - asked.keys()]
+    children = {child.run_id: child for order in orders for child in _children(order, stored)}
+    unknown = stored.logs.keys() - asked.keys() - children.keys()
+    found += [f"run {run_id} was never asked for" for run_id in unknown]
     found += [f"run {run_id} answers {count} orders" for run_id, count in asked.items() if count > 1]
     marks = _marks(workspace)
-    for order in orders:
+    for order in [*orders, *children.values()]:
         seen = [*order.surprises, *_of_order(order, stored)]
         if len(order.run_ids) == 1:
             seen += _of_files(order, _steps(order, stored), marks[order.mark])
@@ -116,11 +123,23 @@ def violations(orders: Sequence[Order], stored: Stored, workspace: Path) -> list
     return found
 
 
+def _children(order: Order, stored: Stored) -> Iterable[Order]:
+    """The runs that answered the run's calls, as far as they were begun; with a deleted run they go, too."""
+    if len(order.run_ids) != 1:
+        return
+    for step in _steps(order, stored):
+        if isinstance(step, ToolCall) and step.most_runs and (run_id := child_run_id(step)) in stored.logs:
+            deleted: list[Step] | None = [] if order.is_deleted else None
+            yield Order(order.key, f"child of {order.kind}", CHILD_STATUSES, "", {run_id}, None, deleted)
+
+
 def _of_order(order: Order, stored: Stored) -> Iterable[str]:
     if len(order.run_ids) != 1:
         return [f"{len(order.run_ids)} runs for one idempotency key"]
     log, steps = stored.logs.get(order.run_id, []), _steps(order, stored)
     rows, run = stored.rows.get(order.run_id, []), stored.runs.get(order.run_id)
+    if order.before_deletion == []:  # nobody has read it before
+        return _of_deletion(log, rows, run)
     charged = _of_charges(steps, stored.charges.get(order.run_id, []))
     if order.is_deleted:
         kept = [*_of_log(order, steps), *_of_deletion(log, rows, run)]
@@ -147,6 +166,7 @@ def _of_log(order: Order, steps: Sequence[Step]) -> Iterable[str]:
     if ends != 1:
         yield f"was finished {ends} times"
     yield from _of_claims(steps)
+    yield from _of_ledger(fold(steps))
     results = Counter(step.call_id for step in steps if isinstance(step, ToolResult))
     yield from (f"call {call_id} has {count} results" for call_id, count in results.items() if count > 1)
 
@@ -161,6 +181,16 @@ def _of_claims(steps: Sequence[Step]) -> Iterable[str]:
             attempt, writer = step.attempt, step.writer
         elif step.kind not in OUTSIDERS and (step.attempt, step.writer) != (attempt, writer):
             yield f"{step.kind} {step.seq} of attempt {step.attempt} was written into attempt {attempt}"
+
+
+def _of_ledger(state: RunState) -> Iterable[str]:
+    """A budget holds, and what is known to be spent is counted."""
+    ledger = state.ledger
+    if ledger is None or state.request is None:
+        return
+    known = ledger.rates[state.request.model].amount(state.usage)
+    if not known <= ledger.used <= ledger.cap or ledger.reserved.keys() - state.open_calls.keys():
+        yield f"has spent {known}, its ledger says {ledger}"
 
 
 def _of_rows(steps: Sequence[Step], rows: Sequence[str], run: asyncpg.Record | None) -> Iterable[str]:
