@@ -35,7 +35,8 @@ LOOK_S: Final = 0.01
 EVERY_S: Final = 2.0
 FIRST_PAUSE_S: Final = 0.02
 LONGEST_PAUSE_S: Final = 30.0
-LEASE: Final = timedelta(seconds=60)
+LEASE: Final = timedelta(seconds=15)
+"""What a gateway that stopped in between had begun comes back after it; two at once do no harm."""
 MOST_AT_ONCE: Final = 16
 READERS: Final = (RECORDER, COST)
 ERASED: Final = Counter("studio_gateway_runs_erased_total", "Deleted runs whose content left the broker.")

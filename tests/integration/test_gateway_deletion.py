@@ -1,6 +1,7 @@
 """Deleting runs: gone for every reader at once, erased in the end, whatever stops in between."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 from nats.aio.msg import Msg
@@ -125,6 +126,7 @@ async def test_what_a_gateway_left_unerased_when_it_stopped_the_next_one_erases(
     nats_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("services.gateway.erasure.PATIENCE_S", 0.1)
+    monkeypatch.setattr("services.gateway.erasure.LEASE", timedelta(seconds=1))
     async with running_gateway(nats_url, database_url) as first, running_fake_runner(first.nats):
         run_id = await finished(first)
         assert (await first.http.delete(f"/api/runs/{run_id}")).status_code == 202
