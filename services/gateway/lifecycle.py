@@ -5,7 +5,7 @@ in `restoration.py`.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from nats.errors import Error as NatsError
 
 from services.gateway.backlog.queue import Backlog
 from services.gateway.log_reader import is_old
-from services.gateway.problems import RUN_ACTIVE, RUN_FINISHED, Problem, no_such_run
+from services.gateway.problems import NOT_FOUND, RUN_ACTIVE, RUN_FINISHED, Problem, no_such_run
 from services.gateway.restoration import Restoration
 from services.gateway.runs import Runs
 from shared.errors import Conflict, Unavailable
@@ -29,6 +29,7 @@ log = structlog.get_logger(__name__)
 PATIENCE_S: Final = 2.0
 MOST_CONFLICTS: Final = 50
 CONFLICT_PAUSE_S: Final = 0.02
+AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,29 @@ class Lifecycle:
         await self.wake(run, standing, sequence)
         return standing.status
 
-    async def cancel_if_active(self, run: RunKey, who: str, why: str) -> None:
-        """As `cancel`; that the run has ended meanwhile is as good."""
+    async def cancel_if_active(self, run: RunKey, who: str, why: str) -> bool:
+        """As `cancel`; False when the run has ended meanwhile, or is deleted, which is as good."""
         try:
             await self.cancel(run, who, why)
         except Problem as problem:
-            if problem.kind is not RUN_FINISHED:
+            if problem.kind not in (RUN_FINISHED, NOT_FOUND):
                 raise
+            return False
+        return True
+
+    async def cancel_all(self, runs: Iterable[RunKey], who: str, why: str) -> int:
+        """Ask all of them to stop, a few at a time; returns how many there were to ask."""
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def ask(run: RunKey) -> bool:
+            async with places:
+                return await self.cancel_if_active(run, who, why)
+
+        asked = await asyncio.gather(*map(ask, runs), return_exceptions=True)
+        for result in asked:
+            if isinstance(result, BaseException):
+                raise result
+        return sum(map(bool, asked))
 
     async def wake(self, run: RunKey, standing: Standing, sequence: int) -> None:
         """Let a runner see what was appended at `sequence`: the one that has the run, else the next."""

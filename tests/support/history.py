@@ -77,9 +77,10 @@ class Stored:
     async def read(cls, client: Client, database: asyncpg.Connection) -> "Stored":
         logs: dict[str, list[Step]] = {}
         async for message in stored_messages(client, RUNS, "run.>"):
-            if AGAIN_HEADER in (message.headers or {}):
+            run_id = subject_of(message).split(".")[-1]
+            if AGAIN_HEADER in (message.headers or {}) and run_id in logs:
                 continue  # the same job once more
-            logs.setdefault(subject_of(message).split(".")[-1], []).extend(decode_steps(message.data))
+            logs.setdefault(run_id, []).extend(decode_steps(message.data))
         rows: dict[str, list[str]] = {}
         for run_id, payload in await database.fetch("SELECT run_id, payload FROM steps ORDER BY run_id, seq"):
             rows.setdefault(str(run_id), []).append(payload)

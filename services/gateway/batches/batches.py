@@ -1,6 +1,5 @@
 """What the routes do with batches."""
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from services.gateway.batches.views import BatchCancelled, BatchView
 from services.gateway.idempotency import HEADER, VALID
 from services.gateway.key_ring import Principal
 from services.gateway.lifecycle import Lifecycle
-from services.gateway.problems import KEY_REUSED, NOT_FOUND, RUN_FINISHED, Problem, invalid
+from services.gateway.problems import KEY_REUSED, NOT_FOUND, Problem, invalid
 from services.gateway.reads import answered
 from services.gateway.requests import RunInput
 from services.gateway.starter import Order, Starter
@@ -29,7 +28,6 @@ from shared.subjects import RunKey
 
 READ_PATIENCE_S: Final = 10.0
 MOST_ASKED: Final = 1000
-AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True)
@@ -102,24 +100,9 @@ class Batches:
             lambda connection: reads.unfinished(connection, project, batch_id, MOST_ASKED),
             READ_PATIENCE_S,
         )
-        places = asyncio.Semaphore(AT_ONCE)
-
-        async def ask(run_id: str) -> bool:
-            async with places:
-                return await self._ask(RunKey(project, run_id), who)
-
-        asked = await asyncio.gather(*(ask(run_id) for run_id in run_ids))
-        return BatchCancelled(batch_id=str(batch_id), waiting=waiting, running=sum(asked))
-
-    async def _ask(self, run: RunKey, who: str) -> bool:
-        """False when the run has ended in the meantime."""
-        try:
-            await self._lifecycle.cancel(run, who, "its batch was cancelled")
-        except Problem as problem:
-            if problem.kind not in (RUN_FINISHED, NOT_FOUND):
-                raise
-            return False
-        return True
+        runs = [RunKey(project, run_id) for run_id in run_ids]
+        running = await self._lifecycle.cancel_all(runs, who, "its batch was cancelled")
+        return BatchCancelled(batch_id=str(batch_id), waiting=waiting, running=running)
 
 
 def _row(order: BatchOrder, defaults: Defaults) -> BatchRow:

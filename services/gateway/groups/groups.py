@@ -1,6 +1,5 @@
 """Looking at groups of runs, and stopping all of one."""
 
-import asyncio
 from functools import partial
 from typing import Final
 from uuid import UUID
@@ -8,14 +7,13 @@ from uuid import UUID
 from services.gateway.groups import reads
 from services.gateway.groups.views import GroupCancelled, GroupView
 from services.gateway.lifecycle import Lifecycle
-from services.gateway.problems import NOT_FOUND, RUN_FINISHED, Problem
+from services.gateway.problems import NOT_FOUND, Problem
 from services.gateway.reads import answered
 from shared.database import Database
 from shared.subjects import RunKey
 
 LIST_PATIENCE_S: Final = 10.0
 MOST_CANCELLED: Final = 500
-AT_ONCE: Final = 16
 
 
 class Groups:
@@ -52,24 +50,9 @@ class Groups:
         )
         if not unasked.count:
             await self.get(project, group)
-        runs, asked = [RunKey(project, run_id) for run_id in unasked.run_ids], 0
-        for start in range(0, len(runs), AT_ONCE):
-            together = (self._cancel(run, who, why) for run in runs[start : start + AT_ONCE])
-            for result in await asyncio.gather(*together, return_exceptions=True):
-                if isinstance(result, BaseException):
-                    raise result
-                asked += result
+        runs = [RunKey(project, run_id) for run_id in unasked.run_ids]
+        asked = await self._lifecycle.cancel_all(runs, who, why)
         return GroupCancelled(group=group, asked=asked, left=unasked.count - len(runs))
-
-    async def _cancel(self, run: RunKey, who: str, why: str) -> bool:
-        """False when the run has ended in the meantime."""
-        try:
-            await self._lifecycle.cancel(run, who, why)
-        except Problem as problem:
-            if problem.kind not in (RUN_FINISHED, NOT_FOUND):
-                raise
-            return False
-        return True
 
     async def _totals(self, project: str, groups: list[str]) -> dict[str, GroupView]:
         return await answered(
