@@ -1,15 +1,14 @@
 """The tool calls that a model asked for: ids unique in the run, and arguments that were checked. Pure."""
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final
 
 from pydantic import JsonValue
 
-from services.runner.model import canonical
+from services.runner.model import canonical, strictly_decoded
 from services.runner.tools.base import ToolError
 from shared.provider_messages import text_of
 from shared.run_state import RunState
@@ -82,7 +81,7 @@ def check_call(call: RequestedToolCall, specs: Sequence[ToolSpec], effect_of: Ef
 def _parse(raw: str) -> dict[str, JsonValue]:
     """Raises ToolError, also for what no JSON text in UTF-8 can hold."""
     try:
-        arguments = json.loads(raw or "{}", parse_constant=_no_number)
+        arguments = strictly_decoded(raw or "{}")
         canonical(arguments).encode()
     except UnicodeEncodeError as error:
         raise ToolError("The arguments have lone surrogates, which are no text; leave them out.") from error
@@ -91,10 +90,6 @@ def _parse(raw: str) -> dict[str, JsonValue]:
     if not isinstance(arguments, dict):
         raise ToolError("The arguments are not a JSON object; write one JSON object.")
     return arguments
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def _derived_id(state: RunState, index: int, taken: set[str]) -> str:

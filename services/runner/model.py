@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final, Protocol
+from typing import Final, NoReturn, Protocol
 
 from pydantic import JsonValue
 
@@ -14,6 +14,14 @@ from shared.steps import Attempt, Failure, ModelCall, RequestedToolCall, Usage
 
 JsonObject = Mapping[str, JsonValue]
 canonical: Final = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+strictly_decoded: Final = json.JSONDecoder(parse_constant=_no_number).decode
+"""Text as JSON. Raises RecursionError, and ValueError also for NaN and Infinity, which Python would take."""
 
 
 class Tools(tuple[JsonObject, ...]):

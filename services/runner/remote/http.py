@@ -1,12 +1,12 @@
 """Carrying out the call of a tool that is an HTTP request. Redirects are followed within the origin only."""
 
 import asyncio
-import json
-from typing import Final, NoReturn
+from typing import Final
 
 import httpx2
 from pydantic import JsonValue
 
+from services.runner.model import strictly_decoded
 from services.runner.remote.filling import Filled, fill
 from services.runner.remote.secrets import Secrets
 from services.runner.tools.base import ToolContext, ToolError
@@ -116,14 +116,10 @@ async def _read(response: httpx2.Response, limit: int) -> tuple[bytes, bool]:
 def _parsed(text: str) -> JsonValue:
     """What calls itself JSON and is none is told as the text that it is."""
     try:
-        value: JsonValue = json.loads(text, parse_constant=_no_number)
+        value: JsonValue = strictly_decoded(text)
     except (ValueError, RecursionError):
         return text
     return value
-
-
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
 
 
 def _kind(error: Exception) -> str:

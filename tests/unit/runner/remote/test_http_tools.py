@@ -64,6 +64,8 @@ class Shop:
                     await request.receive()  # the client has left
             case "bad-json":
                 return Response("{no json", media_type="application/json")
+            case "no-number":
+                return Response('{"total": NaN}', media_type="application/json")
             case "packed":
                 return Response(b"\x1f\x8b", headers={"content-encoding": "gzip"}, media_type="text/plain")
             case "moved":
@@ -150,6 +152,7 @@ ANSWERS: list[tuple[str, Any]] = [
     ("text", "é is text"),
     ("image", {"content_type": "image/png", "note": "The content is not text, so it is not shown."}),
     ("bad-json", "{no json"),
+    ("no-number", '{"total": NaN}'),
     ("moved", "é is text"),
 ]
 
