@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.runner.model import Live, ModelReply, ModelRequest
 from services.runner.tools.registry import ToolRegistry
 from shared.run_state import fold
 from shared.steps import Effect, OutcomeResolved, Parameters, Rates, RunStatus, RunWaiting
@@ -169,3 +170,24 @@ def test_a_run_that_kills_its_runners_fails_in_the_end() -> None:
 
 def _keys(key: RunKey) -> tuple[str, ...]:
     return tuple(f"{key.run_id}:call0000{number}" for number in range(1, 5))
+
+
+class Faulty:
+    """Fails at once, before anything that the runner recorded can be on disk."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def complete(self, request: ModelRequest, live: Live) -> ModelReply:
+        self.asked += 1
+        raise RuntimeError("a fault of the runner's own")
+
+
+def test_a_run_on_which_the_runner_itself_fails_again_and_again_ends() -> None:
+    story, model = Story([]), Faulty()
+    story.cluster = Cluster(model, story._tools)
+    state = run_alone(story.tell([])).state
+    assert state.finished is not None
+    assert state.finished.error is not None
+    assert state.finished.error.type == "too-many-attempts"
+    assert model.asked <= 11
