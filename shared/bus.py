@@ -91,6 +91,8 @@ class Durable:
 RUNNER: Final = Durable("runner", RUNS, "run.job.>", ack_wait_s=10.0)
 RECORDER: Final = Durable("recorder", RUNS, "run.>")
 COST: Final = Durable("cost", RUNS, "run.>")
+REPLAYER: Final = Durable("replayer", WORK, "work.replay.>")
+REPLAYER_RUNS: Final = Durable("replayer-runs", RUNS, "run.>")
 
 
 def streams(settings: BusSettings) -> list[StreamConfig]:
@@ -122,7 +124,7 @@ def streams(settings: BusSettings) -> list[StreamConfig]:
 
 
 def durables(settings: BusSettings) -> list[Durable]:
-    return [replace(RUNNER, ack_wait_s=settings.run_ack_wait_s), RECORDER, COST]
+    return [replace(RUNNER, ack_wait_s=settings.run_ack_wait_s), RECORDER, COST, REPLAYER, REPLAYER_RUNS]
 
 
 async def declare(js: JetStreamContext, settings: BusSettings) -> None:

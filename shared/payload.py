@@ -17,7 +17,7 @@ MESSAGE_LIMIT: Final = 768 * 1024  # of the server's 1 MiB, which counts the hea
 # The fields of a step, and of the items of its lists, whose type admits a reference instead of the value.
 MOVABLE: Final = frozenset(
     {"content", "instructions", "prompt", "reasoning", "arguments", "result", "memory", "metadata"}
-    | {"note", "why", "replay"}
+    | {"note", "why"}
 )
 MOVABLE_IN_ITEMS: Final = {
     "messages": frozenset({"content"}),

@@ -17,8 +17,8 @@ from shared.steps import (
     ApprovalResolved,
     BudgetRaised,
     CancelRequested,
+    ConversationStep,
     Effect,
-    ModelCall,
     OutcomeResolved,
     RunClaimed,
     RunDeleted,
@@ -26,6 +26,7 @@ from shared.steps import (
     RunRequested,
     RunRetried,
     RunStatus,
+    RunVerified,
     RunWaiting,
     SpendReserved,
     Step,
@@ -66,6 +67,7 @@ class RunState:
     `fruitless_claims` counts the claims in a row after which nothing came of the run; `settled_in` is the
     claim in which the last irreversible call got its result; `ledger` is None for a run without a budget.
     `callers` says which agent made each call; `runs` counts those that calls have started, with theirs.
+    `copied` are the seqs of the source's steps that a replay has taken over so far.
     """
 
     request: RunRequested | None = None
@@ -97,7 +99,9 @@ class RunState:
     response: AgentResponse | None = None
     cancel: CancelRequested | None = None
     waiting: RunWaiting | None = None
+    verified: RunVerified | None = None
     finished: RunFinished | None = None
+    copied: set[int] = field(default_factory=set)
     deleted: bool = False
 
     def apply(self, step: Step) -> None:
@@ -105,6 +109,8 @@ class RunState:
         if step.seq != self.next_seq and not isinstance(step, RunDeleted):
             raise LogGap(f"run {step.run_id}: step {step.seq} came where {self.next_seq} was due")
         self.next_seq = step.seq + 1
+        if isinstance(step, ConversationStep) and step.copied_from is not None:
+            self.copied.add(step.copied_from)
         match step:
             case RunRequested():
                 self.request, self.agent, self.ledger = step, step.agent, Ledger.of(step)
@@ -124,12 +130,12 @@ class RunState:
                 self.fruitless_claims = 0
                 self.turns.append(step)
                 self.response = step
-                self._model_call(step.model_call)
+                self._model_call(step)
             case AnswerRejected():
                 self.fruitless_claims = 0
                 self.turns.append(step)
                 self.rejections += 1
-                self._model_call(step.model_call)
+                self._model_call(step)
             case ApprovalRequested():
                 self.asked[step.call_id] = step
             case ApprovalResolved():
@@ -149,6 +155,8 @@ class RunState:
             case BudgetRaised():
                 if self.ledger is not None:
                     self.ledger.raised(step)
+            case RunVerified():
+                self.verified = step
             case RunFinished():
                 self._finished(step)
             case RunRetried():
@@ -200,7 +208,7 @@ class RunState:
         self.callers.update((call.call_id, self.agent) for call in step.tool_calls)
         self.corrections, self.corrected = (self.corrections if self.corrected else 0), False
         self.rounds += 1
-        self._model_call(step.model_call)
+        self._model_call(step)
 
     def _result(self, step: ToolResult) -> None:
         self.fruitless_claims = 0
@@ -216,11 +224,13 @@ class RunState:
             self.corrections += 1
             self.corrected = True
 
-    def _model_call(self, call: ModelCall) -> None:
+    def _model_call(self, step: AgentThought | AnswerRejected | AgentResponse) -> None:
+        if step.copied_from is not None:
+            return
         self.model_calls += 1
-        self.usage += call.usage
+        self.usage += step.model_call.usage
         if self.ledger is not None:
-            self.ledger.called(call)
+            self.ledger.called(step.model_call)
 
 
 def fold(steps: Iterable[Step]) -> RunState:

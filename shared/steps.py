@@ -218,6 +218,62 @@ class Artifact(Fact):
     data: Text
 
 
+class ToolAnswer(Fact):
+    """Where a replay has the answers of a tool from: its source, the tool itself, or always `static`.
+
+    A call that the source has not made is a miss: it is made, or answered with an error that the model reads,
+    or the run fails.
+    """
+
+    answer: Literal["recorded", "live", "static"] = "recorded"
+    on_miss: Literal["live", "error", "fail"] = "live"
+    static: JsonValue = None
+
+
+class Edit(Fact):
+    """A field of a step of the source that a fork has otherwise: the `content` of a message, the `result` of
+    a tool call, the `arguments` of the call `call_id` that a thought asks for."""
+
+    step: int = Field(ge=0)
+    field: Literal["content", "result", "arguments"]
+    value: JsonValue
+    call_id: str | None = None
+
+
+class ReplayPlan(Fact):
+    """That a run is the replay of another, and where its answers come from.
+
+    `verify`: all from the source, whose requests are made again and compared; nothing leaves the machine.
+    `rerun`: from the model. `fork`: from the source up to and with `fork_step`, then from the model. `tools`
+    is by name, `*` stands for all others; without either the recorded answers are used, and on a miss calls
+    are made. An irreversible tool is called only if it has its own name here: else a miss ends the run.
+    """
+
+    mode: Literal["verify", "rerun", "fork"]
+    source_run_id: RunId
+    replay_id: RunId | None = None
+    arm: str = "replay"
+    sample: int = Field(default=0, ge=0)
+    fork_step: int | None = Field(default=None, ge=0)
+    edits: tuple[Edit, ...] = ()
+    tools: dict[str, ToolAnswer] = Field(default_factory=dict)
+
+
+class Divergence(Fact):
+    """Where a replay asked for something else than its source, or did something else: the first such step.
+
+    `path` is where in the request (a JSON pointer) or in the step; `diff` is the unified diff of the two, for
+    people. `code-version`: what the source recorded cannot be made again from its own log by this code.
+    """
+
+    step: int = Field(ge=0)
+    cause: Literal["instructions", "message", "tool-schema", "tool-result", "parameter", "code-version"]
+    path: str
+    expected_hash: str | None = None
+    actual_hash: str | None = None
+    diff: str = ""
+
+
 class Failure(Fact):
     """Why a run failed: `type` for programs, `message` for people, `retryable`: a new try may succeed.
 
@@ -249,6 +305,13 @@ class Envelope(Fact):
     attempt: int = Field(default=0, ge=0, le=2**31 - 1)
     writer: str
     traceparent: str | None = None
+
+
+class ConversationStep(Envelope):
+    """A step of the conversation. `copied_from`: the seq of the source's step that a replay took it, or its
+    answer, from; then nothing was called and nothing paid."""
+
+    copied_from: int | None = None
 
 
 class RunRequested(Envelope):
@@ -287,20 +350,23 @@ class RunRequested(Envelope):
     root_run_id: RunId | None = None
     priority: Literal["interactive", "batch"] = "interactive"
     approval_timeout_s: float | None = Field(default=None, gt=0)
-    replay: dict[str, JsonValue] | None = None
+    replay: ReplayPlan | None = None
 
 
 class RunClaimed(Envelope):
+    """`version` is that of the runner's code."""
+
     kind: Literal["run-claimed"] = "run-claimed"
     runner: str
+    version: str | None = None
 
 
-class UserRequest(Envelope):
+class UserRequest(ConversationStep):
     kind: Literal["user-request"] = "user-request"
     content: Text
 
 
-class AgentThought(Envelope):
+class AgentThought(ConversationStep):
     """An assistant message that asks for tools; `dropped_calls` more of them than any run can make."""
 
     kind: Literal["agent-thought"] = "agent-thought"
@@ -311,7 +377,7 @@ class AgentThought(Envelope):
     model_call: ModelCall
 
 
-class ToolCall(Envelope):
+class ToolCall(ConversationStep):
     """The intent to call a tool, in the log before the tool runs; `most_runs`: what a run that answers it may
     come to, with all that it starts."""
 
@@ -324,7 +390,7 @@ class ToolCall(Envelope):
     most_runs: int | None = None
 
 
-class ToolResult(Envelope):
+class ToolResult(ConversationStep):
     """How a tool call ended. `units` are for pricing: characters, requests, seconds; `spent_usd` is what the
     run that answered the call has spent of the share that was reserved for it (None: perhaps all)."""
 
@@ -416,7 +482,7 @@ class BudgetRaised(Envelope):
     who: str
 
 
-class AgentChanged(Envelope):
+class AgentChanged(ConversationStep):
     """The conversation is another agent's from here on; `call_id` is the call that handed it over."""
 
     kind: Literal["agent-changed"] = "agent-changed"
@@ -424,7 +490,7 @@ class AgentChanged(Envelope):
     call_id: str
 
 
-class AnswerRejected(Envelope):
+class AnswerRejected(ConversationStep):
     """The answer does not fit the response format; `problem` is what the model is told."""
 
     kind: Literal["answer-rejected"] = "answer-rejected"
@@ -433,13 +499,24 @@ class AnswerRejected(Envelope):
     model_call: ModelCall
 
 
-class AgentResponse(Envelope):
+class AgentResponse(ConversationStep):
     """The final assistant message."""
 
     kind: Literal["agent-response"] = "agent-response"
     content: Text
     reasoning: Text | None = None
     model_call: ModelCall
+
+
+class RunVerified(Envelope):
+    """How the rehearsal of the source went: how many of its steps and model calls were made again, and the
+    first that differs."""
+
+    kind: Literal["run-verified"] = "run-verified"
+    equal: bool
+    steps: int = Field(ge=0)
+    model_calls: int = Field(ge=0)
+    divergence: Divergence | None = None
 
 
 class RunFinished(Envelope):
@@ -490,6 +567,7 @@ KnownStep = (
     | AgentChanged
     | AnswerRejected
     | AgentResponse
+    | RunVerified
     | RunFinished
     | RunRetried
     | RunDeleted

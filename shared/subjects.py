@@ -61,6 +61,11 @@ def body_subject(project: str, sha256: str, part: str) -> str:
     return f"body.{project}.{sha256}.{part}"
 
 
+def replay_subject(project: str, replay_id: str) -> str:
+    """The order of a replay on WORK, and what came after it."""
+    return f"work.replay.{project}.{replay_id}"
+
+
 def catalog_subject(what: str) -> str:
     return f"catalog.{what}"
 

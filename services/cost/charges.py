@@ -29,11 +29,13 @@ class Charge:
 
 
 def charges(steps: Iterable[Step], book: PriceBook) -> list[Charge]:
-    """A charge for every step that an answer of the model made, in the order of their keys, each once."""
+    """A charge for every step that an answer of the model made, in the order of their keys, each once; none
+    for those that a replay took from its source."""
     billable = {
         (step.run_id, step.seq): step
         for step in steps
-        if type(step) is AgentThought or type(step) is AgentResponse or type(step) is AnswerRejected
+        if (type(step) is AgentThought or type(step) is AgentResponse or type(step) is AnswerRejected)
+        and step.copied_from is None
     }
     return [_charge(billable[key], book) for key in sorted(billable)]
 

@@ -16,7 +16,6 @@ from shared.steps import (
     AgentResponse,
     AgentThought,
     AnswerRejected,
-    ModelCall,
     RunClaimed,
     RunFinished,
     RunRequested,
@@ -66,6 +65,9 @@ class RunChange:
     waiting_until: datetime | None = None
     parent_run_id: str | None = None
     root_run_id: str | None = None
+    replay_id: str | None = None
+    source_run_id: str | None = None
+    replay: str | None = None
 
     def add(self, step: Step, texts: Texts) -> None:
         """Take in a step; each step once. `texts` holds the bodies of large prompts and responses."""
@@ -84,6 +86,9 @@ class RunChange:
         self.metadata = to_json(step.metadata, inf_nan_mode="strings").decode()
         self.created_at = step.at
         self.parent_run_id, self.root_run_id = step.parent_run_id, step.root_run_id
+        if (plan := step.replay) is not None:
+            self.replay_id, self.source_run_id = plan.replay_id, plan.source_run_id
+            self.replay = plan.model_dump_json()
 
     def _claimed(self, step: RunClaimed, _: Texts) -> None:
         self.started_at = min(self.started_at or step.at, step.at)
@@ -91,19 +96,19 @@ class RunChange:
 
     def _thought(self, step: AgentThought, _: Texts) -> None:
         self.rounds += 1
-        self._model_call(step.model_call)
+        self._model_call(step)
 
     def _tool_call(self, _: ToolCall, __: Texts) -> None:
         self.tool_calls += 1
 
     def _responded(self, step: AgentResponse, texts: Texts) -> None:
-        self._model_call(step.model_call)
+        self._model_call(step)
         if step.seq > self.response_seq:
             self.response_seq = step.seq
             self.response, self.response_body = shown_in(step.content, step.project, texts)
 
     def _rejected(self, step: AnswerRejected, _: Texts) -> None:
-        self._model_call(step.model_call)
+        self._model_call(step)
 
     def _waiting(self, step: RunWaiting, _: Texts) -> None:
         if self._status(step, RunStatus.WAITING):
@@ -125,7 +130,10 @@ class RunChange:
         self.finished_at = self.error = self.waiting_reason = self.waiting_until = None
         return True
 
-    def _model_call(self, call: ModelCall) -> None:
+    def _model_call(self, step: AgentThought | AnswerRejected | AgentResponse) -> None:
+        if step.copied_from is not None:  # a replay took the answer from its source
+            return
+        call = step.model_call
         self.model_calls += 1
         self.input_tokens += call.usage.input
         self.cached_input_tokens += call.usage.cached_input

@@ -8,8 +8,9 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from services.runner.model import canonical, strictly_decoded
+from services.runner.model import strictly_decoded
 from services.runner.tools.base import ToolError
+from shared.model_request import canonical
 from shared.provider_messages import text_of
 from shared.run_state import RunState
 from shared.steps import Effect, RequestedToolCall, ToolSpec

@@ -14,10 +14,10 @@ from services.runner.journal import Journal
 from services.runner.live import LiveFeed
 from services.runner.loop import HandedBack, RunLoop, Waiting
 from services.runner.means import Means
-from services.runner.model import JsonObject
 from shared.bodies import BodyMissing
 from shared.bus import RETENTION_S
 from shared.errors import Unavailable
+from shared.model_request import JsonObject
 from shared.provider_messages import messages_of
 from shared.run_log import AGAIN_HEADER, LogRead, RunLog
 from shared.run_state import LogGap, RunState, fold

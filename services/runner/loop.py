@@ -10,9 +10,9 @@ from services.runner.decision import CallModel, Finish, Stop, Wait
 from services.runner.journal import Journal
 from services.runner.live import LiveFeed
 from services.runner.means import Means
-from services.runner.model import JsonObject
 from services.runner.performer import Performer
 from shared.errors import StudioError
+from shared.model_request import JsonObject
 from shared.step_codec import Undecodable
 from shared.steps import Failure, RunStatus
 

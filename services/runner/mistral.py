@@ -18,9 +18,10 @@ from prometheus_client import Counter, Histogram
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
 from services.runner.answer import StreamedAnswer
-from services.runner.model import Live, ModelFailed, ModelReply, ModelRequest
+from services.runner.model import Live, ModelFailed, ModelReply
 from services.runner.retry import Stumble, wait_as_told
 from services.runner.settings import Settings
+from shared.model_request import ModelRequest
 from shared.retry_after import retry_after
 from shared.steps import Attempt
 

@@ -1,19 +1,12 @@
 """A model call as the runner sees it, whoever answers it. Pure: no client, no network."""
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Final, NoReturn, Protocol
 
-from pydantic import JsonValue
-
 from shared.errors import StudioError
+from shared.model_request import ModelRequest
 from shared.steps import Attempt, Failure, ModelCall, RequestedToolCall, Usage
-
-JsonObject = Mapping[str, JsonValue]
-canonical: Final = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
 
 
 def _no_number(name: str) -> NoReturn:
@@ -22,35 +15,6 @@ def _no_number(name: str) -> NoReturn:
 
 strictly_decoded: Final = json.JSONDecoder(parse_constant=_no_number).decode
 """Text as JSON. Raises RecursionError, and ValueError also for NaN and Infinity, which Python would take."""
-
-
-class Tools(tuple[JsonObject, ...]):
-    """Tools in the provider's JSON form. Many requests share them, and so their canonical text."""
-
-    @cached_property
-    def canonical(self) -> str:
-        return canonical(self)
-
-
-@dataclass(frozen=True)
-class ModelRequest:
-    """One chat completion: messages in the provider's JSON form, parameters that are set."""
-
-    model: str
-    messages: Sequence[JsonObject]
-    tools: Tools = field(default_factory=Tools)
-    parameters: JsonObject = field(default_factory=dict)
-
-    def hash(self) -> str:
-        """sha256 over the canonical JSON of the request: equal requests, equal hashes."""
-        return hashlib.sha256(self.canonical().encode()).hexdigest()
-
-    def canonical(self) -> str:
-        """The request as JSON: one text for equal requests."""
-        fields = {"messages": self.messages, "model": self.model, **self.parameters}
-        texts = {"tools": self.tools.canonical} | {name: canonical(value) for name, value in fields.items()}
-        body = ",".join(f'"{name}":{texts[name]}' for name in sorted(texts))
-        return f"{{{body}}}"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ loop's affair.
 from collections.abc import Sequence
 from typing import Final
 
-from services.runner.conversation import Conversation
 from services.runner.decision import (
     REPAIRS,
     Act,
@@ -25,11 +24,13 @@ from services.runner.ending import ending
 from services.runner.journal import Draft, Journal
 from services.runner.live import LiveFeed
 from services.runner.means import Means
-from services.runner.model import JsonObject, ModelFailed, ModelReply, ModelRequest
+from services.runner.model import ModelFailed, ModelReply
 from services.runner.schema import answer_problem
 from services.runner.spending import affordable, worst_case
 from services.runner.thought import Rules, acted, thought
 from services.runner.tool_calls import ToolCalls
+from shared.conversation import Conversation
+from shared.model_request import JsonObject, ModelRequest
 from shared.run_state import agent_of
 from shared.steps import (
     AgentRef,

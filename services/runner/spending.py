@@ -6,8 +6,8 @@ from decimal import ROUND_DOWN, Decimal
 from typing import Final
 
 from services.runner.decision import CallModel, Finish, Wait
-from services.runner.model import ModelRequest
 from shared.ledger import Ledger
+from shared.model_request import ModelRequest
 from shared.steps import MILLION, Failure, RunRequested, RunStatus
 
 SMALLEST_SHARE: Final = Decimal("0.000001")

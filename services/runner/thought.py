@@ -9,7 +9,8 @@ from pydantic import JsonValue
 
 from services.runner.calls import CheckedCall, EffectOf, check_call, new_call_ids
 from services.runner.journal import Draft
-from services.runner.model import ModelReply, ModelRequest, canonical
+from services.runner.model import ModelReply
+from shared.model_request import ModelRequest, canonical
 from shared.run_state import Decided, RunState
 from shared.steps import (
     AgentSnapshot,

@@ -9,6 +9,7 @@ from shared.tables.batches import Batch, QueuedRun
 from shared.tables.cost import Charge
 from shared.tables.gateway import ApiKey, ProjectRow
 from shared.tables.recorder import Body, Run, StepRow
+from shared.tables.replayer import Diff, Replay, ReplayRun
 from shared.tables.schedules import Schedule, ScheduleTick
 from shared.tables.tools import ProjectTool
 from shared.tables.webhooks import Webhook, WebhookDelivery
@@ -20,9 +21,12 @@ __all__ = [
     "Batch",
     "Body",
     "Charge",
+    "Diff",
     "ProjectRow",
     "ProjectTool",
     "QueuedRun",
+    "Replay",
+    "ReplayRun",
     "Run",
     "Schedule",
     "ScheduleTick",

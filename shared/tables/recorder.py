@@ -21,8 +21,8 @@ class Run(Table, table=True):
 
     What step 0 brings (`agent` to `created_at`) is null until step 0 is here. `prompt` and `response` are
     whole up to 64 KiB of JSON text; of a longer one they are the first 4,096 characters, and `prompt_body`
-    or `response_body` names the whole in `bodies`. A deleted run keeps its id, its project and `deleted_at`;
-    everything else is as if no step had come.
+    or `response_body` names the whole in `bodies`. `replay` is the plan of a run that replays another. A
+    deleted run keeps its id, its project and `deleted_at`; everything else is as if no step had come.
     """
 
     __tablename__: ClassVar[str] = "runs"
@@ -37,6 +37,8 @@ class Run(Table, table=True):
         Index(None, "project", "group_name", "run_id", postgresql_where=text("group_name IS NOT NULL")),
         Index(None, "root_run_id", postgresql_where=text("root_run_id IS NOT NULL")),
         Index(None, "parent_run_id", postgresql_where=text("parent_run_id IS NOT NULL")),
+        Index(None, "replay_id", "run_id", postgresql_where=text("replay_id IS NOT NULL")),
+        Index(None, "source_run_id", "run_id", postgresql_where=text("source_run_id IS NOT NULL")),
         Index(None, "waiting_until", postgresql_where=text("waiting_reason IS NOT NULL")),
     )
 
@@ -74,6 +76,9 @@ class Run(Table, table=True):
     waiting_until: datetime | None = Field(sa_column=Column(moment()))
     parent_run_id: UUID | None = Field(sa_column=Column(SqlUuid))
     root_run_id: UUID | None = Field(sa_column=Column(SqlUuid))
+    replay_id: UUID | None = Field(sa_column=Column(SqlUuid))
+    source_run_id: UUID | None = Field(sa_column=Column(SqlUuid))
+    replay: dict[str, Any] | None = Field(sa_column=Column(JSONB))
     deleted_at: datetime | None = Field(sa_column=Column(moment()))
 
 

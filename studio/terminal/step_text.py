@@ -28,6 +28,7 @@ from shared.steps import (
     RunRequested,
     RunRetried,
     RunStatus,
+    RunVerified,
     RunWaiting,
     SpendReserved,
     Step,
@@ -156,12 +157,22 @@ def _other_words(step: Step) -> Words:
             return Words(f"to {step.agent.name} v{step.agent.version}")
         case AnswerRejected():
             return Words(one_line(step.problem, LONG), _model_facts(step.model_call), "yellow")
+        case RunVerified():
+            return _verified(step)
         case RunRetried():
             return Words(f"by {step.who}" + (f": {one_line(words(step.why))}" if step.why else ""))
         case RunDeleted():
             return Words(f"by {step.who}")
     # A kind of step that this version does not know: its fields as they came.
     return Words(one_line(words(step.model_extra or {}), LONG))
+
+
+def _verified(step: RunVerified) -> Words:
+    facts = (counted(step.steps, "step"), counted(step.model_calls, "model call"))
+    if step.divergence is None:
+        return Words("equal", facts, "green")
+    apart = f"parts at step {step.divergence.step}: {step.divergence.cause} {step.divergence.path}"
+    return Words(one_line(apart, LONG), facts, "red")
 
 
 def _memory(memory: JsonValue) -> str:

@@ -16,10 +16,11 @@ from nats.aio.client import Client
 from services.runner.driver import Driver
 from services.runner.handlers import JobHandler
 from services.runner.means import Means
-from services.runner.model import Live, Model, ModelReply, ModelRequest
+from services.runner.model import Live, Model, ModelReply
 from services.runner.tools.registry import ToolRegistry
 from services.runner.worker import Limits, Worker
 from shared.dead_letters import DeadLetters
+from shared.model_request import ModelRequest
 from shared.puller import Puller
 from shared.run_log import LogRead, RunLog, Sealed
 from shared.service import Runtime

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from services.runner.model import Live, ModelFailed, ModelReply, ModelRequest
+from services.runner.model import Live, ModelFailed, ModelReply
+from shared.model_request import ModelRequest
 from shared.steps import Attempt, Failure, RequestedToolCall, Usage
 
 Answer = str | Sequence[RequestedToolCall] | ModelReply | Failure | Exception

@@ -8,7 +8,8 @@ import json
 from faststream.asgi import AsgiFastStream
 
 from services.runner.app import make_app as make_runner
-from services.runner.model import Live, ModelReply, ModelRequest
+from services.runner.model import Live, ModelReply
+from shared.model_request import ModelRequest
 from shared.steps import RequestedToolCall, Usage
 
 

@@ -15,9 +15,10 @@ from faststream.asgi import AsgiFastStream
 from pydantic import JsonValue
 
 from services.runner.app import make_app as make_runner
-from services.runner.model import Live, ModelReply, ModelRequest
+from services.runner.model import Live, ModelReply
 from services.runner.tools.base import BaseTool, ToolContext, ToolParameters
 from services.runner.tools.registry import ToolRegistry
+from shared.model_request import ModelRequest
 from shared.steps import Effect, RequestedToolCall, Usage
 
 

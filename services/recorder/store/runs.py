@@ -57,6 +57,9 @@ COLUMNS: Final = {
     "waiting_until": ("timestamptz", OF_LAST_STATUS),
     "parent_run_id": ("uuid", FIRST),
     "root_run_id": ("uuid", FIRST),
+    "replay_id": ("uuid", FIRST),
+    "source_run_id": ("uuid", FIRST),
+    "replay": ("jsonb", FIRST),
 }
 
 

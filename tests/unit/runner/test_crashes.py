@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.runner.model import Live, ModelReply, ModelRequest
+from services.runner.model import Live, ModelReply
 from services.runner.tools.registry import ToolRegistry
+from shared.model_request import ModelRequest
 from shared.run_state import fold
 from shared.steps import Effect, OutcomeResolved, Parameters, Rates, RunStatus, RunWaiting
 from shared.subjects import RunKey

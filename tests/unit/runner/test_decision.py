@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from services.runner.calls import check_call, new_call_ids
-from services.runner.conversation import Conversation
 from services.runner.decision import CallModel, CallTools, Finish, Settle, Stop, Wait, next_action
 from services.runner.tools.base import ToolError
+from shared.conversation import Conversation
 from shared.run_state import agent_of, fold
 from shared.steps import (
     AgentResponse,

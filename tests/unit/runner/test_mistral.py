@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from services.runner.mistral import MistralModel
-from services.runner.model import JsonObject, ModelFailed, ModelReply, ModelRequest, Tools
+from services.runner.model import ModelFailed, ModelReply
 from services.runner.settings import Settings
+from shared.model_request import JsonObject, ModelRequest, Tools
 from shared.steps import Attempt, RequestedToolCall, Usage
 from tests.support.provider import (
     DONE,

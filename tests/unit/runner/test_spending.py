@@ -5,9 +5,9 @@ from decimal import Decimal
 import pytest
 
 from services.runner.decision import CallModel, Finish, Wait
-from services.runner.model import ModelRequest
 from services.runner.spending import affordable, share, worst_case
 from shared.ledger import Ledger
+from shared.model_request import ModelRequest
 from shared.steps import Rates
 from tests.support.steps import new_key, requested
 

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from services.runner.model import ModelReply, ModelRequest
+from services.runner.model import ModelReply
 from services.runner.thought import MOST_CALLS, TOO_MANY_RUNS, Rules, acted, thought
+from shared.model_request import ModelRequest
 from shared.run_state import RunState, fold
 from shared.steps import (
     AgentChanged,

@@ -83,6 +83,12 @@ def hostile_steps() -> Iterator[Step]:
         "outcome-resolved": {"call_id": "c", "decision": "fail", "who": HOSTILE, "note": HOSTILE},
         "agent-changed": {"agent": {"name": HOSTILE}, "call_id": "c"},
         "answer-rejected": {"content": HOSTILE, "problem": HOSTILE, "model_call": CALL},
+        "run-verified": {
+            "equal": False,
+            "steps": 2,
+            "model_calls": 1,
+            "divergence": {"step": 2, "cause": "message", "path": HOSTILE, "diff": HOSTILE},
+        },
         "run-retried": {"who": HOSTILE, "why": HOSTILE},
         "cancel-requested": {"who": HOSTILE, "why": HOSTILE},
         "run-waiting": {"reason": "approval"},

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.runner.calls import CALL_ID_LENGTH, check_call, new_call_ids
-from services.runner.conversation import Conversation
-from services.runner.model import ModelRequest, Tools
 from services.runner.tools.base import ToolError
+from shared.conversation import Conversation
+from shared.model_request import ModelRequest, Tools
 from shared.provider_messages import tool_content
 from shared.run_state import agent_of, fold
 from shared.step_codec import decode_steps, encode_steps

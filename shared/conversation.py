@@ -6,7 +6,7 @@ from typing import Final
 
 from pydantic import JsonValue, TypeAdapter
 
-from services.runner.model import JsonObject, ModelRequest, Tools
+from shared.model_request import JsonObject, ModelRequest, Tools
 from shared.provider_messages import messages_of, text_of
 from shared.run_state import Turn
 from shared.steps import AgentSnapshot, Message, RunRequested, ToolSpec

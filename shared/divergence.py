@@ -1,0 +1,134 @@
+"""Where two requests to a model differ, and why; the requests that a run has made, made again. Pure."""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any, Final, Literal
+
+from pydantic import JsonValue
+
+from shared.conversation import Conversation
+from shared.model_request import JsonObject, ModelRequest
+from shared.run_state import RunState, agent_of
+from shared.steps import AgentRef, AgentResponse, AgentThought, AnswerRejected, Divergence, RunRequested, Step
+
+MOST_OF_DIFF: Final = 16_384
+"""Characters of a diff that is kept; what is longer is cut, and says so."""
+Cause = Literal["instructions", "message", "tool-schema", "tool-result", "parameter", "code-version"]
+ModelTurn = AgentThought | AnswerRejected | AgentResponse
+
+
+@dataclass(frozen=True)
+class Made:
+    """A request as it was made again, and the step that answers it."""
+
+    request: ModelRequest
+    turn: ModelTurn
+
+    @property
+    def is_as_recorded(self) -> bool:
+        return self.request.hash() == self.turn.model_call.request_hash
+
+
+def requests_of(steps: Sequence[Step], history: Sequence[JsonObject] = ()) -> Iterator[Made]:
+    """Every request of the run in order. Answers that were taken from another run asked for nothing.
+
+    Raises LogGap, and TypeError where a large value was not read.
+    """
+    state, conversations = RunState(), Conversations(history)
+    for step in steps:
+        if isinstance(step, ModelTurn) and step.copied_from is None and state.request is not None:
+            yield Made(conversations.of(state.request, state.agent).request(state.turns), step)
+        state.apply(step)
+
+
+class Conversations:
+    """The conversations of one run's agents, each made once."""
+
+    def __init__(self, history: Sequence[JsonObject] = ()) -> None:
+        self._history = history
+        self._known: dict[AgentRef | None, Conversation] = {}
+
+    def of(self, request: RunRequested, ref: AgentRef | None) -> Conversation:
+        if ref not in self._known:
+            self._known[ref] = Conversation(request, agent_of(request, ref), self._history)
+        return self._known[ref]
+
+
+def first_divergence(
+    source: Sequence[Step], replay: Sequence[Step], history: Sequence[JsonObject] = ()
+) -> Divergence | None:
+    """The first model call at which the replay asked for something else than its source did.
+
+    A fork's own calls are compared with those of the source behind the steps that it took over.
+    """
+    copied = max((getattr(step, "copied_from", None) or 0 for step in replay), default=0)
+    expected = (made for made in requests_of(source, history) if made.turn.seq > copied)
+    for left, right in zip_longest(expected, requests_of(replay, history)):
+        if left is None or right is None:
+            return None
+        if left.turn.model_call.request_hash != right.turn.model_call.request_hash:
+            return divergence(left.turn, left.request, right.request)
+    return None
+
+
+def divergence(turn: ModelTurn, expected: ModelRequest, actual: ModelRequest) -> Divergence:
+    """How `actual` differs from the request that the source's `turn` answered, of which `expected` is what
+    the source's log makes today."""
+    recorded = turn.model_call.request_hash
+    hashes = {"expected_hash": recorded, "actual_hash": actual.hash()}
+    if expected.hash() != recorded:
+        why = "What the log adds up to is not the request that was recorded: the log or the code has changed."
+        return Divergence(step=turn.seq, cause="code-version", path="", diff=why, **hashes)
+    cause, path = _cause(expected, actual)
+    return Divergence(step=turn.seq, cause=cause, path=path, diff=_diff(expected, actual), **hashes)
+
+
+def _cause(expected: ModelRequest, actual: ModelRequest) -> tuple[Cause, str]:
+    """The first difference in the order of what brings about what."""
+    place = _first_difference(expected.messages, actual.messages)
+    if place is not None and "system" in _roles(expected, actual, place):
+        return "instructions", f"/messages/{place}"
+    if (tool := _first_difference(expected.tools, actual.tools)) is not None:
+        return "tool-schema", f"/tools/{tool}"
+    if expected.model != actual.model:
+        return "parameter", "/model"
+    if (name := _first_parameter(expected.parameters, actual.parameters)) is not None:
+        return "parameter", f"/{name}"
+    if place is not None and _roles(expected, actual, place) == {"tool"}:
+        return "tool-result", f"/messages/{place}/content"
+    return "message", f"/messages/{place or 0}"
+
+
+def _roles(left: ModelRequest, right: ModelRequest, place: int) -> set[JsonValue]:
+    return {request.messages[place]["role"] for request in (left, right) if place < len(request.messages)}
+
+
+def _first_difference(left: Sequence[Any], right: Sequence[Any]) -> int | None:
+    pairs = enumerate(zip_longest(left, right))
+    return next((place for place, (one, other) in pairs if one != other), None)
+
+
+def _first_parameter(left: JsonObject, right: JsonObject) -> str | None:
+    names = sorted({*left, *right})
+    return next((name for name in names if left.get(name) != right.get(name)), None)
+
+
+def _diff(expected: ModelRequest, actual: ModelRequest) -> str:
+    lines = difflib.unified_diff(_lines(expected), _lines(actual), "recorded", "replayed", lineterm="")
+    text = "\n".join(lines)
+    return text if len(text) <= MOST_OF_DIFF else f"{text[:MOST_OF_DIFF]}\n[cut: {len(text)} characters]"
+
+
+def _lines(request: ModelRequest) -> list[str]:
+    """The request for people: texts by their own lines."""
+    fields: Mapping[str, Any] = {
+        "model": request.model,
+        **request.parameters,
+        "tools": request.tools,
+        "messages": request.messages,
+    }
+    text = json.dumps(fields, ensure_ascii=False, indent=2)
+    return text.replace("\\n", "\n").splitlines()
