@@ -67,7 +67,8 @@ class RunState:
     `fruitless_claims` counts the claims in a row after which nothing came of the run; `settled_in` is the
     claim in which the last irreversible call got its result; `ledger` is None for a run without a budget.
     `callers` says which agent made each call; `runs` counts those that calls have started, with theirs.
-    `copied` are the seqs of the source's steps that a replay has taken over so far.
+    `missed` is the result of a call that a replay had no answer to and might not make; `copied` are the seqs
+    of the source's steps that a replay has taken over so far.
     """
 
     request: RunRequested | None = None
@@ -101,6 +102,7 @@ class RunState:
     waiting: RunWaiting | None = None
     verified: RunVerified | None = None
     finished: RunFinished | None = None
+    missed: ToolResult | None = None
     copied: set[int] = field(default_factory=set)
     deleted: bool = False
 
@@ -198,7 +200,7 @@ class RunState:
         self.status, self.finished, self.finished_at, self.cancel = RunStatus.QUEUED, None, None, None
         if self.response is not None:
             self.turns.remove(self.response)
-        self.response, self.active_since = None, None
+        self.response, self.active_since, self.missed = None, None, None
         self.corrections, self.corrected, self.rejections = 0, False, 0
         self.rounds_before = self.rounds
 
@@ -217,6 +219,7 @@ class RunState:
         if call is not None and call.effect is Effect.IRREVERSIBLE:
             self.settled_in = step.attempt
         self.runs += int(step.units.get(RUNS, 0))
+        self.missed = step if step.error_type == "not-recorded" else self.missed
         self.decided.pop(step.call_id, None)
         if self.ledger is not None:
             self.ledger.answered(step)

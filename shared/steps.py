@@ -398,7 +398,9 @@ class ToolResult(ConversationStep):
     call_id: str
     tool: str
     status: Literal["ok", "error", "denied", "unknown"]
-    error_type: Literal["unknown-tool", "invalid-arguments", "failed", "timeout"] | None = None
+    error_type: Literal["unknown-tool", "invalid-arguments", "failed", "timeout", "not-recorded"] | None = (
+        None
+    )
     result: JsonValue
     latency_ms: Milliseconds = 0
     units: dict[str, float] = Field(default_factory=dict)

@@ -4,34 +4,31 @@ The child's id follows from the call, so starting it again starts nothing. The p
 runs, and whoever ends the child puts the parent back into the queue.
 """
 
-import hashlib
 from typing import Any, Final
-from uuid import UUID
 
 import structlog
 from nats.aio.client import Client
-from nats.errors import Error as NatsError
 
 from services.runner.journal import Draft
 from services.runner.means import Asked
+from shared.cancellation import cancel
+from shared.derived_ids import derived_id
 from shared.errors import Conflict
 from shared.provider_messages import text_of
 from shared.run_log import JobGone, RunLog
 from shared.run_state import RUNS, RunState, fold
 from shared.steps import (
     AgentSnapshot,
-    CancelRequested,
+    ReplayPlan,
     RunRequested,
     RunStatus,
     ToolCall,
     ToolResult,
-    now,
 )
-from shared.subjects import RunKey, nudge_subject
+from shared.subjects import RunKey
 
 log = structlog.get_logger(__name__)
 
-CONFLICTS: Final = 20
 LIMITS: Final = ("max_rounds", "timeout_s", "approval_timeout_s")
 """What the asked agent may set for itself; else it has the asking run's."""
 BUDGET: Final = "budget_usd"
@@ -61,27 +58,7 @@ class Children:
     async def cancel(self, call: ToolCall, why: str) -> None:
         """Ask the child to stop, if it goes on."""
         key = RunKey(call.project, child_run_id(call))
-        for _ in range(CONFLICTS):
-            read = await self._log.read(key, fresh=True)
-            child = fold(read.steps)
-            if child.request is None or child.finished or child.deleted or child.cancel:
-                return
-            step = CancelRequested(
-                run_id=key.run_id,
-                project=key.project,
-                seq=child.next_seq,
-                at=now(),
-                attempt=child.attempt,
-                writer=self._log.writer,
-                who=f"run {call.run_id}",
-                why=why,
-            )
-            try:
-                sequence = await self._log.append(key, self._log.seal([step]), read.sequence)
-            except Conflict:
-                continue
-            await self._wake(key, child, sequence)
-            return
+        await cancel(self._client, self._log, key, who=f"run {call.run_id}", why=why)
 
     async def tell_parent(self, child: RunState) -> None:
         """Put the run that waits for this one back into the queue; harmless when it does not wait."""
@@ -93,22 +70,10 @@ class Children:
             except JobGone:
                 log.info("the run that asked is gone", run_id=request.run_id, parent_run_id=parent.run_id)
 
-    async def _wake(self, key: RunKey, child: RunState, sequence: int) -> None:
-        if child.status is RunStatus.WAITING:
-            await self._log.requeue(key, cause=f"cancel:{sequence}")
-            return
-        try:
-            await self._client.publish(nudge_subject(key), b"")
-        except (NatsError, OSError) as error:
-            log.info("the child's runner was not nudged, it will see the step later", error=str(error))
-
 
 def child_run_id(call: ToolCall) -> str:
     """A UUIDv7 that follows from the call alone: its time and the hash of its idempotency key."""
-    random = int.from_bytes(hashlib.sha256(call.idempotency_key.encode()).digest()[:10])
-    milliseconds = int(call.at.timestamp() * 1000)
-    number = milliseconds << 80 | 7 << 76 | (random >> 68) << 64 | 2 << 62 | random & (2**62 - 1)
-    return str(UUID(int=number))
+    return derived_id(call.at, call.idempotency_key)
 
 
 def _request(key: RunKey, call: ToolCall, parent: RunRequested, asked: Asked) -> RunRequested:
@@ -136,10 +101,18 @@ def _request(key: RunKey, call: ToolCall, parent: RunRequested, asked: Asked) ->
         user_id=parent.user_id,
         group=parent.group,
         priority=parent.priority,
+        replay=_guard(parent),
         parent_run_id=call.run_id,
         parent_call_id=call.call_id,
         root_run_id=parent.root_run_id or call.run_id,
     )
+
+
+def _guard(parent: RunRequested) -> ReplayPlan | None:
+    """The runs that a replay starts may do no more than it may do itself."""
+    if (plan := parent.replay) is None:
+        return None
+    return ReplayPlan(mode="rerun", source_run_id=plan.source_run_id, tools=plan.tools)
 
 
 def _result(call: ToolCall, child: RunState, agent: AgentSnapshot) -> Draft:

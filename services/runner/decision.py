@@ -85,6 +85,8 @@ def next_action(state: RunState, *, attempt: int, away: Collection[str] = ()) ->
         return Finish(RunStatus.CANCELLED)
     if state.response is not None:
         return after_answer(state.response.content)
+    if state.missed is not None:
+        return Finish(RunStatus.FAILED, not_recorded(state.missed.tool))
     if open_calls := [call for call in state.open_calls.values() if call.call_id not in away]:
         return _open_calls(state, open_calls, attempt)
     if state.decided:
@@ -105,6 +107,11 @@ def after_answer(content: Text) -> Finish:
 def invalid_answer(problem: str) -> Failure:
     message = f"The model was told what was wrong with its answer and repeated it. {problem}"
     return Failure(type="invalid-answer", message=message, retryable=True)
+
+
+def not_recorded(tool: str) -> Failure:
+    message = f"{tool} was called as the replayed run never called it, and the replay may not call it itself."
+    return Failure(type="tool-not-recorded", message=message)
 
 
 def _open_calls(state: RunState, calls: list[ToolCall], attempt: int) -> Action:

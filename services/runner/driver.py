@@ -3,6 +3,7 @@
 What becomes of the job afterwards is decided in `worker`.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
@@ -14,9 +15,11 @@ from services.runner.journal import Journal
 from services.runner.live import LiveFeed
 from services.runner.loop import HandedBack, RunLoop, Waiting
 from services.runner.means import Means
+from services.runner.replay import Replay, SourceGone
 from shared.bodies import BodyMissing
 from shared.bus import RETENTION_S
 from shared.errors import Unavailable
+from shared.fork import CannotFork
 from shared.model_request import JsonObject
 from shared.provider_messages import messages_of
 from shared.run_log import AGAIN_HEADER, LogRead, RunLog
@@ -74,14 +77,37 @@ class Driver:
             message = f"The run was claimed {claims - 1} times in a row and came no further."
             await self._end(journal, Failure(type="too-many-attempts", message=message))
             return
-        feed = LiveFeed(self._client, job.key, self._scrubber)
-        job.loop = RunLoop(journal, self._means, feed, history)
-        if job.leaving:
-            job.loop.hand_back()
         try:
-            await job.loop.drive()
+            await self._play(job, journal, history)
+        except (SourceGone, CannotFork) as error:
+            await self._end(journal, Failure(type=_kind_of(error), message=str(error)))
         finally:
             journal.abandon()
+
+    async def _play(self, job: Job, journal: Journal, history: Sequence[JsonObject]) -> None:
+        replay = await self._replay(journal, job)
+        if replay is not None and replay.is_rehearsal:
+            await replay.verify(journal, self._means, history, self._scrubber)
+            return
+        means = self._means if replay is None else dataclasses.replace(self._means, answers=replay.answers)
+        feed = LiveFeed(self._client, job.key, self._scrubber)
+        job.loop = RunLoop(journal, means, feed, history, replay)
+        if job.leaving:
+            job.loop.hand_back()
+        await job.loop.drive()
+
+    async def _replay(self, journal: Journal, job: Job) -> Replay | None:
+        """What the run replays, if it does. Raises SourceGone, CannotFork, Unavailable."""
+        plan = journal.request.replay
+        if plan is None or journal.state.cancel is not None:
+            return None
+        key = RunKey(job.key.project, plan.source_run_id)
+        try:
+            return Replay(plan, (await self._log.read(key, fresh=True)).steps)
+        except (BodyMissing, LogGap) as error:
+            if job.delivered < READS:
+                raise Unavailable(str(error)) from error
+            raise SourceGone(f"The log of the run {key.run_id} is not whole: {error}") from error
 
     async def fail(self, job: Job, failure: Failure) -> None:
         """End a run that cannot go on; its large values need not be there. Raises as `drive` does."""
@@ -142,6 +168,10 @@ class Driver:
         if job.is_first and b'"$body"' not in job.message.data:
             return LogRead(tuple(decode_steps(job.message.data)), 0)
         return await self._log.read(job.key, fresh=True)
+
+
+def _kind_of(error: SourceGone | CannotFork) -> str:
+    return "source-gone" if isinstance(error, SourceGone) else "cannot-fork"
 
 
 def _still_waits(journal: Journal) -> bool:

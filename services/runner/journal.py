@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
+from services.runner.version import code_version
 from shared.errors import Conflict, StudioError
 from shared.run_log import LogRead, RunLog, Sealed
-from shared.run_state import LogGap, fold
+from shared.run_state import LogGap, RunState, fold
 from shared.steps import (
     CancelRequested,
     RunClaimed,
@@ -31,6 +32,23 @@ from shared.subjects import RunKey
 
 log = structlog.get_logger(__name__)
 Draft = tuple[type[Any], Mapping[str, Any]]
+
+
+class Writable(Protocol):
+    """Where the steps of a run are written, as those see it who write them."""
+
+    @property
+    def state(self) -> RunState: ...
+
+    @property
+    def request(self) -> RunRequested: ...
+
+    @property
+    def attempt(self) -> int: ...
+
+    def record(self, *drafts: Draft) -> None: ...
+
+    async def commit(self) -> None: ...
 
 
 class Fenced(StudioError):
@@ -65,7 +83,7 @@ class Journal:
 
     def claim(self, runner: str) -> None:
         self._attempt = self.state.attempt + 1
-        self.record((RunClaimed, {"runner": runner}))
+        self.record((RunClaimed, {"runner": runner, "version": code_version()}))
 
     @property
     def attempt(self) -> int:

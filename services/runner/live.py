@@ -5,18 +5,39 @@ Token deltas are put together: at most one message per run in 40 ms, so a fast m
 
 import asyncio
 import json
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
+from services.runner.model import Live
 from shared.scrub import Scrubber
 from shared.steps import Attempt
 from shared.subjects import RunKey, live_subject
 
 log = structlog.get_logger(__name__)
 INTERVAL_S: Final = 0.04
+
+
+class Feed(Live, Protocol):
+    """Where a run's model calls tell of themselves."""
+
+    def close(self) -> None:
+        """The answer is whole."""
+        ...
+
+
+class Silence:
+    """Nobody is told."""
+
+    def started(self, model: str) -> None: ...
+
+    def delta(self, text: str) -> None: ...
+
+    def retrying(self, attempt: Attempt) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class LiveFeed:

@@ -11,6 +11,7 @@ from services.runner.journal import Journal
 from services.runner.live import LiveFeed
 from services.runner.means import Means
 from services.runner.performer import Performer
+from services.runner.replay import Replay
 from shared.errors import StudioError
 from shared.model_request import JsonObject
 from shared.step_codec import Undecodable
@@ -31,9 +32,15 @@ class RunLoop:
     """Drives one claimed run to its end. `interrupt` and `hand_back` may be called from outside."""
 
     def __init__(
-        self, journal: Journal, means: Means, feed: LiveFeed, history: Sequence[JsonObject] = ()
+        self,
+        journal: Journal,
+        means: Means,
+        feed: LiveFeed,
+        history: Sequence[JsonObject] = (),
+        replay: Replay | None = None,
     ) -> None:
         self.journal = journal
+        self._replay = replay
         self._performer = Performer(journal, means, feed, history)
         self._clock = means.clock
         self._feed = feed
@@ -50,6 +57,8 @@ class RunLoop:
         Raises Waiting, HandedBack, Fenced, Unavailable, Permanent.
         """
         self._task = asyncio.current_task()
+        if self._replay is not None:
+            await self._replay.open(self.journal, self._performer)
         if not self.journal.state.turns:
             self._performer.greet()
         try:

@@ -1,12 +1,13 @@
 """What a run may use."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from pydantic import JsonValue
 
+from services.runner.calls import CheckedCall
 from services.runner.journal import Draft
 from services.runner.model import Model
 from services.runner.tools.base import ToolContext
@@ -47,12 +48,33 @@ class Family(Protocol):
         ...
 
 
+AnswerOf = Callable[[CheckedCall], Draft | None]
+"""The result of a call where it is known without making it."""
+
+
+class Answers(Protocol):
+    """What a replay has of its source instead of calls."""
+
+    def thinking(self, copied: Iterable[int], tools: Sequence[ToolSpec]) -> AnswerOf:
+        """The answers to the calls of one thought, which are asked for once each, in order. `copied` are the
+        steps of the source that were used before, `tools` those of the agent that thinks."""
+        ...
+
+
+class NoAnswers:
+    """Every call is made."""
+
+    def thinking(self, copied: Iterable[int], tools: Sequence[ToolSpec]) -> AnswerOf:
+        return lambda call: None
+
+
 @dataclass(frozen=True)
 class Means:
-    """The model, the tools, the clock, other runs."""
+    """The model, the tools, the clock, other runs, and what is known without any of them."""
 
     model: Model
     tools: ToolRegistry
     clock: Callable[[], datetime]
     remote: Remote | None = None
     family: Family | None = None
+    answers: Answers = field(default_factory=NoAnswers)

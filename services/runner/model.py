@@ -6,7 +6,17 @@ from typing import Final, NoReturn, Protocol
 
 from shared.errors import StudioError
 from shared.model_request import ModelRequest
-from shared.steps import Attempt, Failure, ModelCall, RequestedToolCall, Usage
+from shared.provider_messages import text_of
+from shared.steps import (
+    AgentResponse,
+    AgentThought,
+    AnswerRejected,
+    Attempt,
+    Failure,
+    ModelCall,
+    RequestedToolCall,
+    Usage,
+)
 
 
 def _no_number(name: str) -> NoReturn:
@@ -44,6 +54,24 @@ class ModelReply:
             attempts=self.attempts,
             provider_request_id=self.provider_request_id,
         )
+
+
+def reply_of(turn: AgentThought | AnswerRejected | AgentResponse) -> ModelReply:
+    """The reply that is recorded in this step."""
+    call = turn.model_call
+    reasoning = None if isinstance(turn, AnswerRejected) else turn.reasoning
+    return ModelReply(
+        answered=call.answered,
+        content=text_of(turn.content),
+        reasoning=None if reasoning is None else text_of(reasoning),
+        tool_calls=turn.tool_calls if isinstance(turn, AgentThought) else (),
+        usage=call.usage,
+        finish_reason=call.finish_reason,
+        latency_ms=call.latency_ms,
+        time_to_first_token_ms=call.time_to_first_token_ms,
+        attempts=call.attempts,
+        provider_request_id=call.provider_request_id,
+    )
 
 
 class ModelFailed(StudioError):

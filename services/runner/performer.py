@@ -21,21 +21,21 @@ from services.runner.decision import (
     next_action,
 )
 from services.runner.ending import ending
-from services.runner.journal import Draft, Journal
-from services.runner.live import LiveFeed
+from services.runner.journal import Draft, Writable
+from services.runner.live import Feed
 from services.runner.means import Means
-from services.runner.model import ModelFailed, ModelReply
+from services.runner.model import ModelFailed, ModelReply, reply_of
 from services.runner.schema import answer_problem
 from services.runner.spending import affordable, worst_case
 from services.runner.thought import Rules, acted, thought
 from services.runner.tool_calls import ToolCalls
-from shared.conversation import Conversation
+from shared.divergence import Conversations
 from shared.model_request import JsonObject, ModelRequest
 from shared.run_state import agent_of
 from shared.steps import (
-    AgentRef,
     AgentResponse,
     AgentSnapshot,
+    AgentThought,
     AnswerRejected,
     Effect,
     Failure,
@@ -53,17 +53,16 @@ class Performer:
     """`history` are the messages of the session's earlier runs."""
 
     def __init__(
-        self, journal: Journal, means: Means, feed: LiveFeed, history: Sequence[JsonObject] = ()
+        self, journal: Writable, means: Means, feed: Feed, history: Sequence[JsonObject] = ()
     ) -> None:
         self._journal = journal
         self._means = means
         self._feed = feed
-        self._history = history
-        self._calls = ToolCalls(journal, means)
-        self._conversations: dict[AgentRef, Conversation] = {}
+        self._conversations = Conversations(history)
+        self.calls = ToolCalls(journal, means)
 
     def next(self) -> Action:
-        action = next_action(self._journal.state, attempt=self._journal.attempt, away=self._calls.away)
+        action = next_action(self._journal.state, attempt=self._journal.attempt, away=self.calls.away)
         ledger = self._journal.state.ledger
         if ledger is None or not isinstance(action, CallModel):
             return action
@@ -71,6 +70,12 @@ class Performer:
 
     def greet(self) -> None:
         self._journal.record((UserRequest, {"content": self._journal.request.prompt}))
+
+    def adopt(self, step: AgentThought) -> None:
+        """Go on from the model's message that another run got; its calls are made anew."""
+        drafts = thought(self._journal.state, step.model_call, reply_of(step), self._rules(self._agent))
+        kind, fields = drafts[0]
+        self._journal.record((kind, {**fields, "copied_from": step.seq}), *drafts[1:])
 
     async def perform(self, action: Action) -> None:
         match action:
@@ -93,7 +98,7 @@ class Performer:
     async def finish(self, end: Finish, *before: Draft) -> None:
         """Whatever belongs before it, the working memory and the end, in one message."""
         if end.status is not RunStatus.COMPLETED and self._journal.state.open_calls:
-            await self._calls.cancel_children(f"the run that asked for it is {end.status}")
+            await self.calls.cancel_children(f"the run that asked for it is {end.status}")
         state, at = self._journal.state, self._means.clock()
         self._journal.record(*ending(state, at, end.status, end.failure, before))
 
@@ -108,11 +113,12 @@ class Performer:
         self._feed.close()
         if reply.tool_calls:
             rules = self._rules(self._agent)
-            return self._journal.record(*thought(self._journal.state, request, reply, rules))
+            return self._journal.record(*thought(self._journal.state, reply.call(request), reply, rules))
         return await self._answered(request, reply)
 
     def _request(self) -> ModelRequest:
-        return self._conversation().request(self._journal.state.turns)
+        state = self._journal.state
+        return self._conversations.of(self._journal.request, state.agent).request(state.turns)
 
     async def _reserved(self, request: ModelRequest) -> bool:
         """Whether the call may be made: of a run with a budget, its cost is set aside on disk first."""
@@ -142,7 +148,7 @@ class Performer:
             await self._journal.commit()  # the intent is on disk before the act
             if self.next() != action:
                 return  # the log had news (a cancel): decide again
-        await self._calls.make(action)
+        await self.calls.make(action)
 
     async def _settle(self, action: Settle) -> None:
         call, outcome = action.call, action.outcome
@@ -156,7 +162,8 @@ class Performer:
         await self.finish(Finish(RunStatus.FAILED, failure), result)
 
     def _rules(self, agent: AgentSnapshot) -> Rules:
-        return Rules(agent, self._calls.effect_of, self._means.clock())
+        answer_of = self._means.answers.thinking(self._journal.state.copied, agent.tools)
+        return Rules(agent, self.calls.effect_of, self._means.clock(), answer_of)
 
     def _caller(self, call_id: str) -> AgentSnapshot:
         """The agent that made the call."""
@@ -165,9 +172,3 @@ class Performer:
     @property
     def _agent(self) -> AgentSnapshot:
         return agent_of(self._journal.request, self._journal.state.agent)
-
-    def _conversation(self) -> Conversation:
-        agent = self._agent
-        if agent.ref not in self._conversations:
-            self._conversations[agent.ref] = Conversation(self._journal.request, agent, self._history)
-        return self._conversations[agent.ref]

@@ -9,14 +9,16 @@ from pydantic import JsonValue
 
 from services.runner.calls import CheckedCall, EffectOf, check_call, new_call_ids
 from services.runner.journal import Draft
+from services.runner.means import AnswerOf
 from services.runner.model import ModelReply
-from shared.model_request import ModelRequest, canonical
+from shared.model_request import canonical
 from shared.run_state import Decided, RunState
 from shared.steps import (
     AgentSnapshot,
     AgentThought,
     ApprovalRequested,
     Effect,
+    ModelCall,
     RequestedToolCall,
     ToolCall,
     ToolResult,
@@ -30,14 +32,16 @@ NOBODY_ANSWERED: Final = "Nobody decided about this call in time; it was not mad
 
 @dataclass(frozen=True)
 class Rules:
-    """By what a call is judged: the agent's tools, their effects, and until when a person may be asked."""
+    """By what a call is judged: the agent's tools, their effects, until when a person may be asked; and what
+    is known without a call."""
 
     agent: AgentSnapshot
     effect_of: EffectOf
     now: datetime
+    answer_of: AnswerOf
 
 
-def thought(state: RunState, request: ModelRequest, reply: ModelReply, rules: Rules) -> list[Draft]:
+def thought(state: RunState, call: ModelCall, reply: ModelReply, rules: Rules) -> list[Draft]:
     """The thought, then intents, questions to a person, and complaints about unusable calls: one message.
 
     Beyond the last round there are no intents: the calls are recorded, but will not be made.
@@ -48,18 +52,19 @@ def thought(state: RunState, request: ModelRequest, reply: ModelReply, rules: Ru
         "reasoning": reply.reasoning,
         "tool_calls": calls,
         "dropped_calls": len(reply.tool_calls) - len(calls),
-        "model_call": reply.call(request),
+        "model_call": call,
     }
     drafts: list[Draft] = [(AgentThought, fields)]
     if state.request is not None and state.rounds - state.rounds_before < state.request.max_rounds:
         checked = [check_call(call, rules.agent.tools, rules.effect_of) for call in calls]
         shares = _shares(state.runs_left, sum(call.asks_run for call in checked))
-        for call in checked:
-            most_runs = next(shares) if call.asks_run else 0
-            if call.needs_approval and call.complaint is None:
-                drafts.append(_question(call, rules.now, state.request.approval_timeout_s))
+        for each in checked:
+            most_runs = next(shares) if each.asks_run else 0
+            answer = rules.answer_of(each) if each.complaint is None else None
+            if each.needs_approval and each.complaint is None and answer is None:
+                drafts.append(_question(each, rules.now, state.request.approval_timeout_s))
             else:
-                drafts += _intent(state.request.run_id, call, most_runs)
+                drafts += _intent(state.request.run_id, each, most_runs, answer)
     return drafts
 
 
@@ -79,7 +84,9 @@ def acted(state: RunState, decision: Decided, rules: Rules) -> list[Draft]:
     meant = RequestedToolCall(call_id=asked.call_id, tool=asked.tool, arguments=canonical(given))
     checked = check_call(meant, rules.agent.tools, rules.effect_of)
     run_id = state.request.run_id if state.request else ""
-    return _intent(run_id, checked, next(_shares(state.runs_left, len(state.asked) + len(state.decided))))
+    most_runs = next(_shares(state.runs_left, len(state.asked) + len(state.decided)))
+    answer = rules.answer_of(checked) if checked.complaint is None else None
+    return _intent(run_id, checked, most_runs, answer)
 
 
 def _shares(left: int, asking: int) -> Iterator[int]:
@@ -102,11 +109,12 @@ def _question(call: CheckedCall, now: datetime, timeout_s: float | None) -> Draf
     return ApprovalRequested, fields
 
 
-def _intent(run_id: str, call: CheckedCall, most_runs: int) -> list[Draft]:
-    if call.asks_run and most_runs == 0:
+def _intent(run_id: str, call: CheckedCall, most_runs: int, answer: Draft | None) -> list[Draft]:
+    """The intent, with the result where that is known without a call."""
+    if answer is None and call.asks_run and most_runs == 0:
         call = replace(call, asks_run=False, error_type="failed", complaint=TOO_MANY_RUNS)
     intent: Mapping[str, JsonValue | Effect] = {
-        "most_runs": most_runs if call.asks_run else None,
+        "most_runs": most_runs if call.asks_run and answer is None else None,
         "call_id": call.call_id,
         "tool": call.tool,
         "arguments": call.arguments,
@@ -114,7 +122,7 @@ def _intent(run_id: str, call: CheckedCall, most_runs: int) -> list[Draft]:
         "idempotency_key": f"{run_id}:{call.call_id}",
     }
     if call.complaint is None:
-        return [(ToolCall, intent)]
+        return [(ToolCall, intent), answer] if answer is not None else [(ToolCall, intent)]
     result = {
         "call_id": call.call_id,
         "tool": call.tool,

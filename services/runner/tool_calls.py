@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from services.runner.decision import CallTools
-from services.runner.journal import Draft, Journal
+from services.runner.journal import Draft, Writable
 from services.runner.means import Asked, Means
 from services.runner.spending import share
 from services.runner.tools.base import ToolContext, ToolError
 from services.runner.tools.registry import ToolOutcome
 from shared.json_schema import complaint
+from shared.ledger import Ledger
 from shared.run_state import agent_of
 from shared.steps import (
     AgentChanged,
@@ -28,7 +29,7 @@ from shared.steps import (
 class ToolCalls:
     """`away`: the calls that child runs carry out and have not answered yet."""
 
-    def __init__(self, journal: Journal, means: Means) -> None:
+    def __init__(self, journal: Writable, means: Means) -> None:
         self._journal = journal
         self._means = means
         self.away: set[str] = set()
@@ -56,20 +57,22 @@ class ToolCalls:
     async def cancel_children(self, why: str) -> None:
         """The runs that answer open calls have nobody left to answer."""
         for call in self._journal.state.open_calls.values():
-            if self._means.family is not None and self._spec_of(call).source == "agent":
+            if self._means.family is not None and self.spec_of(call).source == "agent":
                 await self._means.family.cancel(call, why)
 
     async def _make_one(self, call: ToolCall) -> None:
-        spec = self._spec_of(call)
+        spec = self.spec_of(call)
         match spec.source:
             case "handoff":
                 self._journal.record(*self._hand_over(call, spec))
             case "agent":
                 await self._ask_agent(call, spec)
             case _:
-                self._journal.record(_result(call, await self._outcome(call, spec)))
+                self._journal.record(_result(call, await self.outcome(call)))
 
-    async def _outcome(self, call: ToolCall, spec: ToolSpec) -> ToolOutcome:
+    async def outcome(self, call: ToolCall) -> ToolOutcome:
+        """What the runner's own tool makes of the call, or a remote one."""
+        spec = self.spec_of(call)
         arguments = call.arguments if isinstance(call.arguments, dict) else {}
         context = self._context(call, spec)
         if spec.source == "installed":
@@ -82,10 +85,8 @@ class ToolCalls:
         if self._means.family is None:
             self._journal.record(_result(call, ToolOutcome("error", "This runner starts no runs.", 0, {})))
             return
-        limits = spec.settings.get("limits")
-        own = limits if isinstance(limits, dict) else {}
         agent = agent_of(self._journal.request, _agent_named_by(spec))
-        asked = Asked(agent, {**own, **await self._share(call, own)})
+        asked = Asked(agent, {**_own_limits(spec), **await self._share(call)})
         answer = await self._means.family.answer(call, self._journal.request, asked)
         if answer is None:
             self.away.add(call.call_id)
@@ -93,22 +94,27 @@ class ToolCalls:
         self.away.discard(call.call_id)
         self._journal.record(answer)
 
-    async def _share(self, call: ToolCall, own: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    async def _share(self, call: ToolCall) -> dict[str, JsonValue]:
         """The budget of the run that answers the call, set aside on disk before that run begins."""
         ledger = self._journal.state.ledger
         if ledger is None:
             return {}
+        self.set_aside(call, ledger)
+        reserved = ledger.reserved[call.call_id]
+        await self._journal.commit()
+        return {"budget_usd": float(reserved)}
+
+    def set_aside(self, call: ToolCall, ledger: Ledger) -> None:
+        """The share of the run that answers the call; once."""
         if call.call_id not in ledger.reserved:
             asking = [
                 each.call_id
                 for each in self._journal.state.open_calls.values()
-                if each.call_id not in ledger.reserved and self._spec_of(each).source == "agent"
+                if each.call_id not in ledger.reserved and self.spec_of(each).source == "agent"
             ]
+            own = _own_limits(self.spec_of(call))
             usd = share(ledger, len(asking), own.get("budget_usd"))
             self._journal.record((SpendReserved, {"call_id": call.call_id, "usd": usd}))
-        reserved = ledger.reserved[call.call_id]
-        await self._journal.commit()
-        return {"budget_usd": float(reserved)}
 
     def _hand_over(self, call: ToolCall, spec: ToolSpec) -> list[Draft]:
         """The first of a thought's handoffs counts; the agent after it has not been asked about others."""
@@ -136,11 +142,17 @@ class ToolCalls:
     def _agent(self) -> AgentSnapshot:
         return agent_of(self._journal.request, self._journal.state.agent)
 
-    def _spec_of(self, call: ToolCall) -> ToolSpec:
+    def spec_of(self, call: ToolCall) -> ToolSpec:
         """The tool of the call, as the agent had it that made the call: it may have handed over since."""
         state = self._journal.state
         agent = agent_of(self._journal.request, state.callers.get(call.call_id))
         return next(spec for spec in agent.tools if spec.name == call.tool)
+
+
+def _own_limits(spec: ToolSpec) -> Mapping[str, JsonValue]:
+    """The limits that the asked agent sets for itself."""
+    limits = spec.settings.get("limits")
+    return limits if isinstance(limits, dict) else {}
 
 
 def _agent_named_by(spec: ToolSpec) -> AgentRef:

@@ -21,6 +21,8 @@ from tests.support.steps import call, check_history, conversation, make, new_key
 from tests.support.tools import World, counting_tools
 from tests.support.waiting import run_alone
 
+pytestmark = pytest.mark.usefixtures("every_run_can_be_rehearsed")
+
 SAFE: Sequence[Answer] = [
     [call("pure", call_id="call00001")],
     [call("pure", call_id="call00002"), call("idempotent", call_id="call00003")],

@@ -37,6 +37,8 @@ from tests.support.steps import call, check_history, only
 from tests.support.tools import counting_tools
 from tests.support.waiting import eventually
 
+pytestmark = pytest.mark.usefixtures("every_run_can_be_rehearsed")
+
 
 async def test_a_run_of_two_tools_and_an_answer() -> None:
     run = bench(

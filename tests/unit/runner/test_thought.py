@@ -6,7 +6,6 @@ import pytest
 
 from services.runner.model import ModelReply
 from services.runner.thought import MOST_CALLS, TOO_MANY_RUNS, Rules, acted, thought
-from shared.model_request import ModelRequest
 from shared.run_state import RunState, fold
 from shared.steps import (
     AgentChanged,
@@ -27,11 +26,11 @@ from tests.support.steps import AT, call, claimed, make, model_call, new_key, re
 KEY = new_key()
 ASK = ToolSpec(name="ask_helper", description="", parameters={}, effect=Effect.IDEMPOTENT, source="agent")
 AGENT = AgentSnapshot(ref=AgentRef(name="a"), model="m", tools=(ASK, tool_spec("pure")))
-RULES = Rules(AGENT, lambda spec, _: spec.effect, AT)
+RULES = Rules(AGENT, lambda spec, _: spec.effect, AT, lambda call: None)
 
 
 def drafts_of(state: RunState, *calls: RequestedToolCall) -> list[tuple[type[Any], Any]]:
-    return list(thought(state, ModelRequest("m", []), ModelReply("m", tool_calls=calls), RULES))
+    return list(thought(state, model_call(), ModelReply("m", tool_calls=calls), RULES))
 
 
 def started(**fields: Any) -> RunState:

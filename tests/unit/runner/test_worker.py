@@ -3,6 +3,8 @@
 import asyncio
 from dataclasses import replace
 
+import pytest
+
 from services.runner.means import Means
 from shared.run_log import Sealed
 from shared.steps import now
@@ -12,6 +14,8 @@ from tests.support.memory_runner import LIMITS, Delivery, Process, make_worker
 from tests.support.runs import Bench, bench, kinds
 from tests.support.tools import counting_tools
 from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.usefixtures("every_run_can_be_rehearsed")
 
 
 class Slow(MemoryLog):

@@ -1,0 +1,59 @@
+"""Every run that a test recorded is played again: what the runner did must follow from its log."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import cast
+
+from services.runner.means import Means
+from services.runner.model import Model
+from services.runner.rehearsal.rehearsal import Rehearsal
+from services.runner.tools.registry import ToolRegistry
+from services.runner.tools.settings import ToolSettings
+from shared.model_request import JsonObject
+from shared.provider_messages import messages_of
+from shared.run_state import fold
+from shared.steps import RunClaimed, RunRequested, RunStatus, Step, now
+
+
+@cache
+def installed_tools() -> ToolRegistry:
+    return ToolRegistry.discover(ToolSettings())
+
+
+def by_a_runner(steps: Sequence[Step]) -> bool:
+    """Whether this is the whole log of a run that a runner has had, and not what a test made up."""
+    claims = [step for step in steps if isinstance(step, RunClaimed)]
+    is_whole = [step.seq for step in steps] == list(range(len(steps)))
+    return is_whole and isinstance(steps[0], RunRequested) and bool(claims) and all(c.version for c in claims)
+
+
+async def check_rehearsals(runs: Mapping[str, Sequence[Step]], tools: ToolRegistry | None = None) -> int:
+    """Rehearse all of these runs, by id; how many there were to rehearse."""
+    count = 0
+    for run_id, steps in runs.items():
+        if not steps or not by_a_runner(steps):
+            continue
+        history = _history(steps[0], runs)
+        if history is None:
+            continue
+        means = Means(cast("Model", None), tools or installed_tools(), now)
+        outcome = await Rehearsal(steps, means, history=history).play()
+        told = [f"{step.seq} {step.kind}" for step in steps]
+        assert outcome.divergence is None, f"run {run_id} {told}: {outcome.divergence}"
+        assert outcome.steps == len(steps)
+        count += 1
+    return count
+
+
+def _history(step: Step, runs: Mapping[str, Sequence[Step]]) -> list[JsonObject] | None:
+    """The conversation before the run; None: a run of it is gone."""
+    assert isinstance(step, RunRequested)
+    said: list[JsonObject] = []
+    for part in step.history:
+        if isinstance(part.messages, list):
+            said += [message for message in part.messages if isinstance(message, dict)]
+        elif (steps := runs.get(part.run_id)) is None or not isinstance(steps[0], RunRequested):
+            return None
+        elif (state := fold(steps)).finished and state.status is RunStatus.COMPLETED:
+            said += messages_of(state.turns)
+    return said
