@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from shared.run_state import Decided, RunState
-from shared.steps import Effect, Failure, OutcomeResolved, RunStatus, Text, ToolCall
+from shared.steps import Divergence, Effect, Failure, OutcomeResolved, RunStatus, Text, ToolCall
 
 CORRECTIONS = 1
 """How often in a row the model is told that its tool call was unusable before the run fails."""
@@ -85,6 +85,8 @@ def next_action(state: RunState, *, attempt: int, away: Collection[str] = ()) ->
         return Finish(RunStatus.CANCELLED)
     if state.response is not None:
         return after_answer(state.response.content)
+    if state.verified is not None:
+        return after_rehearsal(state.verified.divergence)
     if state.missed is not None:
         return Finish(RunStatus.FAILED, not_recorded(state.missed.tool))
     if open_calls := [call for call in state.open_calls.values() if call.call_id not in away]:
@@ -102,6 +104,15 @@ def next_action(state: RunState, *, attempt: int, away: Collection[str] = ()) ->
 def after_answer(content: Text) -> Finish:
     """How the run ends with this answer."""
     return Finish(RunStatus.COMPLETED) if content else Finish(RunStatus.FAILED, EMPTY_ANSWER)
+
+
+def after_rehearsal(apart: Divergence | None) -> Finish:
+    """How a run ends that was there to rehearse another."""
+    if apart is None:
+        return Finish(RunStatus.COMPLETED)
+    where = f"{apart.cause} at {apart.path}" if apart.path else apart.cause
+    message = f"The rehearsal parts from the record at step {apart.step}: {where}."
+    return Finish(RunStatus.FAILED, Failure(type="diverged", message=message))
 
 
 def invalid_answer(problem: str) -> Failure:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+from services.runner.decision import after_rehearsal
 from services.runner.ending import ending
 from services.runner.journal import Journal
 from services.runner.means import Answers, Means
@@ -16,7 +17,6 @@ from shared.model_request import JsonObject
 from shared.scrub import Scrubber
 from shared.steps import (
     AgentThought,
-    Divergence,
     Envelope,
     Failure,
     ReplayPlan,
@@ -91,19 +91,10 @@ class Replay:
             late = Failure(type="timeout", message=why, retryable=True)
             journal.record(*ending(journal.state, means.clock(), RunStatus.FAILED, late))
         else:
+            end = after_rehearsal(outcome.divergence)
             verified = RunVerified, {**vars(outcome), "equal": outcome.divergence is None}
-            failure = _failure(outcome.divergence)
-            status = RunStatus.COMPLETED if failure is None else RunStatus.FAILED
-            journal.record(*ending(journal.state, means.clock(), status, failure, [verified]))
+            journal.record(*ending(journal.state, means.clock(), end.status, end.failure, [verified]))
         await journal.commit()
-
-
-def _failure(apart: Divergence | None) -> Failure | None:
-    if apart is None:
-        return None
-    where = f"{apart.cause} at {apart.path}" if apart.path else apart.cause
-    message = f"The rehearsal parts from the record at step {apart.step}: {where}."
-    return Failure(type="diverged", message=message)
 
 
 def _own_fields(step: Kept) -> dict[str, object]:

@@ -49,7 +49,7 @@ OF_RESULT: Final = tuple(
 )
 DECIDED: Final = frozenset(
     {"max-rounds", "invalid-tool-call", "empty-answer", "invalid-answer", "no-price", "budget"}
-    | {"unknown-outcome", "tool-not-recorded"}
+    | {"unknown-outcome", "tool-not-recorded", "diverged"}
 )
 """The failures that follow from the log; others happened to the runner."""
 
