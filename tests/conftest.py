@@ -21,6 +21,7 @@ from shared.scrub import Scrubber
 from studio.stack.nats import NatsServer
 from studio.stack.postgres import PostgresServer
 from tests.support.migrations import migrate
+from tests.support.rehearsed import check_broker
 from tests.support.waiting import eventually
 
 _names = itertools.count()
@@ -49,8 +50,11 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer
 
 
 @pytest.fixture
-async def nats_url(nats_server: NatsServer) -> str:
-    """The broker with freshly declared, empty streams and consumers."""
+async def nats_url(nats_server: NatsServer) -> AsyncIterator[str]:
+    """The broker with freshly declared, empty streams and consumers.
+
+    After the test every run that a runner recorded on it is rehearsed: it has to be equal.
+    """
     settings = BusSettings(nats_url=nats_server.url, run_ack_wait_s=2)
     async with make_broker("test-setup", nats_server.url) as broker:
         js = jetstream(client_of(broker))
@@ -63,7 +67,8 @@ async def nats_url(nats_server: NatsServer) -> str:
             except NotFoundError:
                 continue
         await eventually(lambda: _declared(js, settings))
-    return nats_server.url
+    yield nats_server.url
+    await check_broker(nats_server.url)
 
 
 async def _declared(js: JetStreamContext, settings: BusSettings) -> bool:

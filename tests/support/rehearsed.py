@@ -1,6 +1,7 @@
 """Every run that a test recorded is played again: what the runner did must follow from its log."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import cast
 
@@ -9,10 +10,16 @@ from services.runner.model import Model
 from services.runner.rehearsal.rehearsal import Rehearsal
 from services.runner.tools.registry import ToolRegistry
 from services.runner.tools.settings import ToolSettings
+from shared.bodies import BodyMissing, BodyStore
+from shared.bus import RUNS, client_of, make_broker
 from shared.model_request import JsonObject
+from shared.payload import Payloads
 from shared.provider_messages import messages_of
 from shared.run_state import fold
+from shared.step_codec import Undecodable
 from shared.steps import RunClaimed, RunRequested, RunStatus, Step, now
+from shared.stored import stored_messages, subject_of
+from shared.subjects import RunKey
 
 
 @cache
@@ -20,11 +27,26 @@ def installed_tools() -> ToolRegistry:
     return ToolRegistry.discover(ToolSettings())
 
 
+async def check_broker(url: str) -> int:
+    """Rehearse every run whose log is on this broker; how many there were to rehearse."""
+    async with make_broker("rehearsal", url) as broker:
+        client = client_of(broker)
+        payloads = Payloads(BodyStore(client))
+        runs: dict[str, list[Step]] = {}
+        async for message in stored_messages(client, RUNS, "run.>"):
+            kind, key = subject_of(message).split(".")[1], RunKey.of_subject(subject_of(message))
+            if kind == "job" and key.run_id in runs:
+                continue  # it was put into the queue again
+            with suppress(Undecodable, BodyMissing):  # what a test made up, or took away
+                runs.setdefault(key.run_id, []).extend(await payloads.decode(key.project, message.data))
+    return await check_rehearsals(runs)
+
+
 def by_a_runner(steps: Sequence[Step]) -> bool:
     """Whether this is the whole log of a run that a runner has had, and not what a test made up."""
     claims = [step for step in steps if isinstance(step, RunClaimed)]
     is_whole = [step.seq for step in steps] == list(range(len(steps)))
-    return is_whole and isinstance(steps[0], RunRequested) and bool(claims) and all(c.version for c in claims)
+    return is_whole and bool(claims) and all(claim.version for claim in claims)
 
 
 async def check_rehearsals(runs: Mapping[str, Sequence[Step]], tools: ToolRegistry | None = None) -> int:
