@@ -231,8 +231,15 @@ class Rehearsal:
         return found
 
     def _options(self) -> list[Action]:
-        """What the code may do here: as things stand, or stood before the last news came."""
-        return [self._next(), *reversed(self._possible)]
+        """What the code may do here: as things stand, or stood before the last news came. Of a wish to cancel
+        a runner learns with its next append, which may hold the steps of several decisions."""
+        options = [self._next(), *reversed(self._possible)]
+        state = self._journal.state
+        if (cancel := state.cancel) is not None:
+            state.cancel = None
+            options.append(self._next())
+            state.cancel = cancel
+        return options
 
     def _next(self) -> Action:
         calls = self._performer.calls
