@@ -20,6 +20,7 @@ from shared.run_log import LogRead, RunLog, Sealed
 from shared.run_state import LogGap, RunState, fold
 from shared.steps import (
     CancelRequested,
+    MemorySnapshot,
     RunClaimed,
     RunDeleted,
     RunFinished,
@@ -186,9 +187,8 @@ class Journal:
         unsaved = [step for step in unsaved if not isinstance(step, RunWaiting)]
         have = {step.seq for step in read.steps if step.writer == self._log.writer and step.seq > 0}
         fresh = [step for step in unsaved if not _is_stored(step, read.steps, have)]
-        moved = [
-            step.model_copy(update={"seq": stored.next_seq + offset}) for offset, step in enumerate(fresh)
-        ]
+        places = {step.seq: place for place, step in enumerate(fresh, start=stored.next_seq)}
+        moved = [_moved(step, places) for step in fresh]
         self._sequence = read.sequence
         sealed = self._log.seal(moved)
         for step in sealed.steps:
@@ -206,6 +206,16 @@ class Journal:
         )
         if is_over or taken:
             raise Fenced(f"run {self.key.run_id} is over or held by another runner")
+
+
+def _moved(step: Step, places: Mapping[int, int]) -> Step:
+    """The step at its new place; what the working memory refers to may have moved with it."""
+    changes: dict[str, Any] = {"seq": places[step.seq]}
+    if isinstance(step, MemorySnapshot) and isinstance(memory := step.memory, dict):
+        told: Any = memory.get("messages", [])
+        messages = [{**message, "seq": places.get(message["seq"], message["seq"])} for message in told]
+        changes["memory"] = {**memory, "messages": messages}
+    return step.model_copy(update=changes)
 
 
 def _is_stored(step: Step, stored: Sequence[Step], own: set[int]) -> bool:

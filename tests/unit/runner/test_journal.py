@@ -7,7 +7,7 @@ import pytest
 from services.runner.journal import Fenced, Journal
 from shared.errors import Unavailable
 from shared.run_log import RunLog
-from shared.steps import AgentThought, CancelRequested, ToolCall, UserRequest
+from shared.steps import AgentThought, CancelRequested, MemorySnapshot, ToolCall, UserRequest
 from tests.support.memory_log import MemoryLog
 from tests.support.runs import Bench, bench, kinds
 from tests.support.steps import call, make, model_call, only
@@ -81,6 +81,24 @@ async def test_facts_are_kept_behind_a_cancel_that_came_first(run: Bench) -> Non
     assert [step.seq for step in run.steps] == [0, 1, 2, 3, 4]
     assert journal.state.cancel is not None
     assert journal.state.next_seq == 5
+
+
+async def test_what_the_memory_refers_to_moves_with_the_steps_behind_a_cancel(run: Bench) -> None:
+    journal = await journal_of(run, "a")
+    await journal.commit()
+    await run.append(make(CancelRequested, run.key, 2, who="user"))
+    memory = {
+        "messages": [{"seq": 1, "kind": "run-claimed"}, {"seq": 2, "kind": "user-request"}],
+        "notes": {},
+    }
+    journal.record(NOTE, (MemorySnapshot, {"memory": memory}))
+    await journal.commit()
+    [snapshot] = only(run.steps, MemorySnapshot)
+    assert isinstance(snapshot.memory, dict)
+    assert snapshot.memory["messages"] == [
+        {"seq": 1, "kind": "run-claimed"},
+        {"seq": 3, "kind": "user-request"},
+    ]
 
 
 class LostAcknowledgement(MemoryLog):
