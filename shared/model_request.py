@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from typing import Final, Self
 
 from pydantic import JsonValue
 
@@ -19,6 +19,21 @@ class Tools(tuple[JsonObject, ...]):
     @cached_property
     def canonical(self) -> str:
         return canonical(self)
+
+
+class Messages(tuple[JsonObject, ...]):
+    """Messages with the canonical text of each, which every later request of a conversation holds again."""
+
+    texts: Sequence[str]
+
+    def __new__(cls, messages: Iterable[JsonObject], texts: Sequence[str]) -> Self:
+        made = super().__new__(cls, messages)
+        made.texts = texts
+        return made
+
+    @property
+    def canonical(self) -> str:
+        return f"[{','.join(self.texts)}]"
 
 
 @dataclass(frozen=True)
@@ -36,7 +51,12 @@ class ModelRequest:
 
     def canonical(self) -> str:
         """The request as JSON: one text for equal requests."""
-        fields = {"messages": self.messages, "model": self.model, **self.parameters}
-        texts = {"tools": self.tools.canonical} | {name: canonical(value) for name, value in fields.items()}
+        messages = self.messages
+        shared = {
+            "tools": self.tools.canonical,
+            "messages": messages.canonical if isinstance(messages, Messages) else canonical(messages),
+        }
+        own = {"model": self.model, **self.parameters}
+        texts = shared | {name: canonical(value) for name, value in own.items()}
         body = ",".join(f'"{name}":{texts[name]}' for name in sorted(texts))
         return f"{{{body}}}"
