@@ -21,6 +21,7 @@ from shared.steps import (
     RunStatus,
     RunVerified,
     ToolResult,
+    UserRequest,
 )
 from shared.subjects import RunKey
 from tests.support.processes import ROOT
@@ -76,7 +77,10 @@ async def test_large_values_and_earlier_runs_are_read_for_a_rehearsal(field: Fie
     edited = Edit(step=2, field="content", value=json.dumps({"rounds": 0, "answers": ["Other."]}))
     fork = await replay(field, second, mode="fork", fork_step=2, edits=(edited,))
     assert (await field.finished(fork)).status == RunStatus.COMPLETED
-    assert only(await field.steps(fork), AgentResponse)[0].content == "Other."
+    steps = await field.steps(fork)
+    assert only(steps, UserRequest)[0].content == edited.value
+    recorded, asked = (only(each, AgentResponse)[0].model_call for each in (await field.steps(second), steps))
+    assert recorded.request_hash != asked.request_hash
 
 
 async def test_a_source_that_the_broker_does_not_have_ends_the_replay(field: Field) -> None:
