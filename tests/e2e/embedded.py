@@ -1,5 +1,9 @@
-"""The embedded stack for tests, with a simulator that thinks fast; and the `studio` command in its folder."""
+"""The embedded stack for tests, with a simulator that thinks fast; and the `studio` command in its folder.
 
+At its end every run that was recorded is rehearsed.
+"""
+
+import asyncio
 import os
 import subprocess
 import sys
@@ -9,6 +13,7 @@ from pathlib import Path
 
 from studio.stack.plan import Options
 from studio.stack.supervisor import Stack
+from tests.support.rehearsed import check_broker
 
 OURS = ("STUDIO_", "MISTRAL_", "GATEWAY_", "RUNNER_", "SIMULATOR_")
 
@@ -23,6 +28,7 @@ def environment(**more: str) -> dict[str, str]:
 def embedded_stack(folder: Path) -> Iterator[Stack]:
     with Stack(folder / ".studio", Options(environ=environment(), fsync=False)) as stack:
         yield stack
+        asyncio.run(check_broker(stack.nats_url))
 
 
 def command(*arguments: str) -> list[str]:

@@ -28,6 +28,7 @@ from studio.stack.supervisor import Stack
 from studio.stack.watch import Backoff
 from tests.support.events import parsed
 from tests.support.history import Order, Stored, parsed_steps, unsettled, violations
+from tests.support.rehearsed import check_broker
 from tests.support.waiting import eventually
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "10"))
@@ -128,6 +129,7 @@ async def test_the_history_of_a_disturbed_stack_is_that_of_an_undisturbed_one(
     found = violations(orders, stored, stack.folder.workspace)
     _report(stack, orders, stored)
     assert not found, "\n".join(found)
+    assert await check_broker(stack.nats_url), "nothing was left to rehearse"
 
 
 async def _settled(stack: Stack) -> Stored:
