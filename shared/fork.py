@@ -46,11 +46,13 @@ def fork_points(steps: Sequence[Step]) -> list[int]:
     """
     points = [START]
     state = RunState()
+    was_calm = True
     for step in steps:
         state.apply(step)
         is_calm = not (state.open_calls or state.asked or state.decided)
-        if isinstance(step, AgentThought) or (isinstance(step, KINDS) and is_calm):
+        if (isinstance(step, AgentThought) and was_calm) or (isinstance(step, KINDS) and is_calm):
             points.append(step.seq)
+        was_calm = is_calm
     return _without_halves(points, steps)
 
 

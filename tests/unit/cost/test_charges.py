@@ -25,6 +25,16 @@ def test_an_answer_that_was_rejected_is_charged_too() -> None:
     assert (charge.seq, charge.usage) == (3, Usage(input=10, output=5))
 
 
+def test_what_a_replay_took_from_its_source_costs_nothing() -> None:
+    steps = whole_run(new_key(), tools=2)
+    copied = [
+        step.model_copy(update={"copied_from": step.seq}) if isinstance(step, AgentThought) else step
+        for step in steps
+    ]
+    [charge] = charges(copied, BOOK)
+    assert charge.seq == only(steps, AgentResponse)[0].seq
+
+
 def test_the_model_that_answered_is_charged() -> None:
     [charge] = _charged(asked="mistral-large-latest", answered="mistral-large-2512")
     assert charge.model == "mistral-large-2512"

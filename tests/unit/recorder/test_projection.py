@@ -12,7 +12,7 @@ from services.recorder.references import BodyKey
 from shared.errors import Permanent
 from shared.run_state import fold
 from shared.step_codec import decode_step, encode_step
-from shared.steps import BodyRef, Step, Usage
+from shared.steps import AgentThought, BodyRef, ReplayPlan, Step, Usage
 from tests.support.run_samples import deletion, runs, whole_run
 from tests.support.steps import PROJECT, new_key, requested, result
 
@@ -34,6 +34,20 @@ def test_a_change_says_what_the_fold_says(steps: list[Step]) -> None:
     assert Usage(input=change.input_tokens, output=change.output_tokens) == state.usage
     assert change.finished_at == state.finished_at
     assert change.response == (state.response and state.response.content)
+
+
+def test_a_replay_is_known_by_its_plan_and_counts_only_what_it_has_paid() -> None:
+    key, source = new_key(), new_key()
+    plan = ReplayPlan(mode="fork", source_run_id=source.run_id, replay_id=new_key().run_id, fork_step=5)
+    steps = [
+        step.model_copy(update={"copied_from": step.seq}) if isinstance(step, AgentThought) else step
+        for step in whole_run(key, tools=2)
+    ]
+    [change] = changes([requested(key, replay=plan), *steps[1:]], {})
+    assert (change.replay_id, change.source_run_id) == (plan.replay_id, source.run_id)
+    assert json.loads(change.replay or "") == plan.model_dump(mode="json")
+    assert (change.model_calls, change.rounds, change.input_tokens) == (1, 2, 70)
+    assert fold(steps).usage.input == 70
 
 
 def test_the_earliest_claim_is_the_start_of_the_run() -> None:
