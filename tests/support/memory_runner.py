@@ -210,7 +210,7 @@ class Cluster:
             dies_at, in_flight = crashes[number] if number < len(crashes) else (None, InFlight.LANDS)
             process = Process(self.broker, dies_at)
             self.processes.append(process)
-            settled = await self._one_process(process, key, number)
+            settled = await self._one_process(process, key, len(self.processes) - 1)
             if settled in {"ack", "term"}:
                 return settled
             self._deliver_the_rest(process, in_flight)

@@ -42,8 +42,8 @@ from shared.steps import (
     now,
 )
 
-BREATH: Final = 64
-"""After so many steps others get their turn: a long run must not stop the process's heartbeats."""
+BREATH: Final = 32
+"""After so many parts of the play others get their turn: a long run must not stop the process's heartbeats."""
 OF_RESULT: Final = tuple(
     name for name in ToolResult.model_fields if name not in {*Envelope.model_fields, "kind"}
 )
@@ -100,16 +100,16 @@ class Rehearsal:
 
     async def play(self) -> Outcome:
         """To the log's end, or to where the run parts from it."""
-        played, apart = 1, None
+        apart, plays = None, 0
         try:
             while (step := self._script.next) is not None:
                 await self._play(step)
-                played = self._journal.state.next_seq
-                if played % BREATH == 0:
+                plays += 1
+                if plays % BREATH == 0:
                     await asyncio.sleep(0)
         except Diverged as error:
             apart = self._with_versions(error.divergence)
-        return Outcome(played, self._model_calls, apart)
+        return Outcome(self._journal.state.next_seq, self._model_calls, apart)
 
     def _with_versions(self, apart: Divergence) -> Divergence:
         """Where the code is to blame, the text says which."""
