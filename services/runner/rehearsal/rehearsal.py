@@ -7,19 +7,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from services.runner.calls import CheckedCall
-from services.runner.decision import Act, Action, CallModel, CallTools, Finish, Settle, Wait
-from services.runner.journal import Draft
+from services.runner.decision import Act, CallModel, CallTools, Finish, Settle, Wait
 from services.runner.live import Silence
 from services.runner.means import Means
-from services.runner.model import Live, ModelReply, reply_of
 from services.runner.performer import Performer
+from services.runner.rehearsal.choices import Choices
 from services.runner.rehearsal.journal import Diverged, RehearsalJournal
 from services.runner.rehearsal.known_tools import KnownTools
+from services.runner.rehearsal.recorded import RecordedModel, RecordedResults, Unanswered
 from services.runner.rehearsal.script import News, Script
 from services.runner.version import code_version
-from shared.divergence import divergence, requests_of
-from shared.model_request import JsonObject, ModelRequest
+from shared.model_request import JsonObject
 from shared.scrub import Scrubber
 from shared.steps import (
     AgentResponse,
@@ -28,7 +26,6 @@ from shared.steps import (
     ApprovalRequested,
     ConversationStep,
     Divergence,
-    Envelope,
     RunClaimed,
     RunRequested,
     RunStatus,
@@ -37,16 +34,12 @@ from shared.steps import (
     Step,
     ToolCall,
     ToolResult,
-    ToolSpec,
     UserRequest,
     now,
 )
 
 BREATH: Final = 32
-"""After so many parts of the play others get their turn: a long run must not stop the process's heartbeats."""
-OF_RESULT: Final = tuple(
-    name for name in ToolResult.model_fields if name not in {*Envelope.model_fields, "kind"}
-)
+"""After so many parts of the play others get their turn: a long run must not stop the heartbeats."""
 DECIDED: Final = frozenset(
     {"max-rounds", "invalid-tool-call", "empty-answer", "invalid-answer", "no-price", "budget"}
     | {"unknown-outcome", "tool-not-recorded", "diverged"}
@@ -61,10 +54,6 @@ class Outcome:
     steps: int
     model_calls: int
     divergence: Divergence | None = None
-
-
-class Unanswered(Exception):
-    """The log has no answer to this call of the model: the runner that made it has recorded none."""
 
 
 class Rehearsal:
@@ -85,18 +74,17 @@ class Rehearsal:
         scrubber: Scrubber | None = None,
         live: frozenset[str] = frozenset(),
     ) -> None:
-        first = recorded[0]
-        if not isinstance(first, RunRequested):
-            raise TypeError("a run's log begins with its request")
         self._script = Script(recorded)
         self._live = live
-        self._history = history
-        self._model_calls = 0
-        self._journal = RehearsalJournal(snapshot or first, self._script, scrubber or Scrubber())
+        self._model = RecordedModel(self._script, history)
+        self._journal = RehearsalJournal(
+            snapshot or self._script.request, self._script, scrubber or Scrubber()
+        )
+        known = RecordedResults(self._script)
         tools = KnownTools(means.tools, self._script)
-        means = replace(means, model=self, tools=tools, clock=self._clock, family=None, answers=self)
+        means = replace(means, model=self._model, tools=tools, clock=self._clock, family=None, answers=known)
         self._performer = Performer(self._journal, means, Silence(), history)
-        self._possible: list[Action] = []
+        self._choices = Choices(self._performer, self._journal, self._script)
 
     async def play(self) -> Outcome:
         """To the log's end, or to where the run parts from it."""
@@ -109,71 +97,36 @@ class Rehearsal:
                     await asyncio.sleep(0)
         except Diverged as error:
             apart = self._with_versions(error.divergence)
-        return Outcome(self._journal.state.next_seq, self._model_calls, apart)
-
-    def _with_versions(self, apart: Divergence) -> Divergence:
-        """Where the code is to blame, the text says which."""
-        if apart.cause != "code-version":
-            return apart
-        claims = [step.version for step in self._script.steps if isinstance(step, RunClaimed)]
-        recorded = next((version for version in claims if version), "an unknown version")
-        told = f"recorded by {recorded}, replayed by {code_version()}\n{apart.diff}"
-        return apart.model_copy(update={"diff": told})
-
-    async def complete(self, request: ModelRequest, live: Live) -> ModelReply:
-        """The recorded answer, if this is the request that it answered. Raises Diverged."""
-        turn = self._script.turn_ahead()
-        if turn is None:
-            raise Unanswered
-        if turn.model_call.request_hash != request.hash():
-            made = next(made for made in requests_of(self._script.steps, self._history) if made.turn is turn)
-            raise Diverged(divergence(turn, made.request, request))
-        self._model_calls += 1
-        return reply_of(turn)
-
-    def thinking(self, copied: object, tools: Sequence[ToolSpec]) -> "Rehearsal":
-        return self
-
-    def __call__(self, call: CheckedCall) -> Draft | None:
-        """What a replay answered without a call: as it is recorded."""
-        known = self._script.known_answer(call.call_id) if self._is_replay else None
-        if known is None:
-            return None
-        return ToolResult, {name: getattr(known, name) for name in OF_RESULT}
+        return Outcome(self._journal.state.next_seq, self._model.calls, apart)
 
     async def _play(self, step: Step) -> None:
-        before = self._journal.state.next_seq
         if isinstance(step, News):
-            self._news(step)
+            self._choices.news()
+            self._journal.take(step)
             return
+        before = self._journal.state.next_seq
         with suppress(Unanswered):  # what was set aside for the call is all that is known of it
             await self._own(step)
         if self._journal.state.next_seq == before:
-            raise self._otherwise(step)
-        self._possible = []
-
-    def _news(self, step: Step) -> None:
-        """What is done next may have been decided before the runner knew of it."""
-        self._possible.append(self._next())
-        self._journal.take(step)
+            raise self._choices.otherwise(step)
+        self._choices.made()
 
     async def _own(self, step: Step) -> None:
         match step:
-            case AgentThought(copied_from=int()) if self._is_thought_anew(step):
+            case AgentThought(copied_from=int()) if self._script.is_thought_anew(step):
                 self._performer.adopt(step.model_copy(update={"seq": step.copied_from}))
             case ConversationStep(copied_from=int()):
                 self._journal.take(step)
             case UserRequest():
                 self._performer.greet()
             case AgentThought() | AnswerRejected() | AgentResponse() | SpendReserved(call_id=None):
-                self._require(CallModel, step)
-                await self._performer.perform(CallModel())
+                await self._performer.perform(self._choices.require(CallModel, step))
             case ToolResult():
                 await self._result(step)
             case ToolCall() | ApprovalRequested():
                 await self._decided(step, step.call_id)
             case RunWaiting():
-                await self._performer.perform(self._require(Wait, step))
+                await self._performer.perform(self._choices.require(Wait, step))
             case SpendReserved(call_id=str(call_id)):
                 self._share(step, call_id)
             case _:
@@ -182,12 +135,12 @@ class Rehearsal:
     def _share(self, step: SpendReserved, call_id: str) -> None:
         call, ledger = self._journal.state.open_calls.get(call_id), self._journal.state.ledger
         if call is None or ledger is None:
-            raise self._otherwise(step)
+            raise self._choices.otherwise(step)
         self._performer.calls.set_aside(call, ledger)
 
     async def _result(self, step: ToolResult) -> None:
         call = self._journal.state.open_calls.get(step.call_id)
-        settle = next((each for each in self._options() if isinstance(each, Settle)), None)
+        settle = self._choices.of(Settle)
         if call is None:
             await self._decided(step, step.call_id)
         elif self._performer.calls.spec_of(call).source == "handoff":
@@ -209,62 +162,29 @@ class Rehearsal:
     async def _decided(self, step: Step, call_id: str) -> None:
         decided = self._journal.state.decided.get(call_id)
         if decided is None:
-            raise self._otherwise(step)
+            raise self._choices.otherwise(step)
         await self._performer.perform(Act((decided,)))
 
     async def _end(self, step: Step) -> None:
         end = self._script.end_ahead()
         if end is None:
-            raise self._otherwise(step)
-        ends = [each for each in self._options() if isinstance(each, Finish) and each.status == end.status]
-        if ends:
-            await self._performer.finish(ends[0])
-        elif end.status is RunStatus.FAILED and end.error is not None and end.error.type not in DECIDED:
-            await self._performer.finish(Finish(RunStatus.FAILED, end.error))
-        else:
-            raise self._otherwise(step)
+            raise self._choices.otherwise(step)
+        chosen = [each for each in self._choices.all() if isinstance(each, Finish)]
+        same = next((each for each in chosen if each.status == end.status), None)
+        if same is None and end.status is RunStatus.FAILED and end.error and end.error.type not in DECIDED:
+            same = Finish(RunStatus.FAILED, end.error)
+        if same is None:
+            raise self._choices.otherwise(step)
+        await self._performer.finish(same)
 
-    def _require(self, kind: type[Action], step: Step) -> Action:
-        found = next((each for each in self._options() if isinstance(each, kind)), None)
-        if found is None:
-            raise self._otherwise(step)
-        return found
-
-    def _options(self) -> list[Action]:
-        """What the code may do here: as things stand, or stood before the last news came. Of a wish to cancel
-        a runner learns with its next append, which may hold the steps of several decisions."""
-        options = [self._next(), *reversed(self._possible)]
-        state = self._journal.state
-        if (cancel := state.cancel) is not None:
-            state.cancel = None
-            options.append(self._next())
-            state.cancel = cancel
-        return options
-
-    def _next(self) -> Action:
-        calls = self._performer.calls
-        calls.away = {
-            call.call_id
-            for call in self._journal.state.open_calls.values()
-            if isinstance(self._script.next, RunWaiting) and calls.spec_of(call).source == "agent"
-        }
-        return self._performer.next()
-
-    def _otherwise(self, step: Step) -> Diverged:
-        instead = type(self._next()).__name__
-        why = f"The log has {step.kind} here; today's code would go on with {instead}."
-        return Diverged(Divergence(step=step.seq, cause="code-version", path="/kind", diff=why))
-
-    def _is_thought_anew(self, step: AgentThought) -> bool:
-        """Whether the run was forked here: what follows is no copy."""
-        after = self._script.steps[step.seq + 1 : step.seq + 2]
-        return any(isinstance(each, ToolCall | ApprovalRequested) for each in after) and not any(
-            isinstance(each, ToolCall) and each.copied_from is not None for each in after
-        )
-
-    @property
-    def _is_replay(self) -> bool:
-        return self._journal.request.replay is not None
+    def _with_versions(self, apart: Divergence) -> Divergence:
+        """Where the code is to blame, the text says which."""
+        if apart.cause != "code-version":
+            return apart
+        claims = [step.version for step in self._script.steps if isinstance(step, RunClaimed)]
+        recorded = next((version for version in claims if version), "an unknown version")
+        told = f"recorded by {recorded}, replayed by {code_version()}\n{apart.diff}"
+        return apart.model_copy(update={"diff": told})
 
     def _clock(self) -> datetime:
         return self._script.next.at if self._script.next is not None else now()

@@ -7,6 +7,7 @@ from typing import Final
 from services.runner.model import strictly_decoded
 from shared.divergence import ModelTurn
 from shared.steps import (
+    AgentThought,
     ApprovalRequested,
     ApprovalResolved,
     BudgetRaised,
@@ -15,6 +16,7 @@ from shared.steps import (
     RunClaimed,
     RunDeleted,
     RunFinished,
+    RunRequested,
     RunRetried,
     RunVerified,
     Step,
@@ -40,7 +42,13 @@ REACH: Final = 256
 
 
 class Script:
+    """Raises TypeError for what does not begin with a request."""
+
     def __init__(self, steps: Sequence[Step]) -> None:
+        first = steps[0] if steps else None
+        if not isinstance(first, RunRequested):
+            raise TypeError("a run's log begins with its request")
+        self.request = first
         self.steps = steps
         self._place = 1  # behind step 0
         asked = {step.call_id for step in steps if isinstance(step, ApprovalRequested)}
@@ -57,6 +65,16 @@ class Script:
     def next(self) -> Step | None:
         """The next step to be played; None at the end of the log."""
         return self.steps[self._place] if self._place < len(self.steps) else None
+
+    @property
+    def is_of_replay(self) -> bool:
+        return self.request.replay is not None
+
+    def is_thought_anew(self, step: AgentThought) -> bool:
+        """Of a copied thought, whether the run was forked there: then its calls are no copies."""
+        after = self.steps[step.seq + 1] if step.seq + 1 < len(self.steps) else None
+        made = isinstance(after, ToolCall) and after.copied_from is None
+        return made or isinstance(after, ApprovalRequested)
 
     def advance(self) -> None:
         self._place += 1
