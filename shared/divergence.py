@@ -64,7 +64,8 @@ def first_divergence(
 
     A fork's own calls are compared with those of the source behind the steps that it took over.
     """
-    copied = max((getattr(step, "copied_from", None) or 0 for step in replay), default=0)
+    plan = replay[0].replay if replay and isinstance(replay[0], RunRequested) else None
+    copied = (plan and plan.fork_step) or 0
     expected = (made for made in requests_of(source, history) if made.turn.seq > copied)
     for left, right in zip_longest(expected, requests_of(replay, history)):
         if left is None or right is None:

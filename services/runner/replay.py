@@ -51,7 +51,6 @@ class Replay:
             )
         self._plan = plan
         self._source = source
-        self._first = source[0]
         self._kept = kept(source, plan.fork_step, plan.edits) if plan.fork_step is not None else []
 
     @property
@@ -78,10 +77,10 @@ class Replay:
     ) -> None:
         """Rehearse the source and record how that went."""
         run = journal.request
-        snapshot = self._first.model_copy(update={name: getattr(run, name) for name in CHANGEABLE})
+        changes = {name: getattr(run, name) for name in CHANGEABLE}
         live = frozenset(name for name, answer in self._plan.tools.items() if answer.answer == "live")
         rehearsal = Rehearsal(
-            self._source, means, snapshot=snapshot, history=history, scrubber=scrubber, live=live
+            self._source, means, changes=changes, history=history, scrubber=scrubber, live=live
         )
         try:
             async with asyncio.timeout(run.timeout_s):

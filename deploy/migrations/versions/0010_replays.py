@@ -1,4 +1,7 @@
-"""Replays, their runs and diffs; what a run replays. The end of a replay's run is no event for webhooks."""
+"""Replays, their runs and diffs; what a run replays.
+
+The end of a replay's run is no event for webhooks, and an imported run's end was one elsewhere.
+"""
 
 from collections.abc import Sequence
 
@@ -33,7 +36,8 @@ BEGIN
 END
 $$
 """
-UNLESS_REPLAY = """
+UNLESS_REPLAYED = """
+    AND NEW.payload ->> 'writer' IS DISTINCT FROM 'imported'
     AND (NEW.kind = 'run-waiting' OR NOT EXISTS (
         SELECT FROM steps WHERE run_id = NEW.run_id AND seq = 0 AND payload #>> '{replay,mode}' IS NOT NULL
     ))
@@ -84,6 +88,9 @@ def upgrade() -> None:
         sa.Column("ended_at", sa.DateTime(timezone=True)),
     )
     op.create_index("ix_replay_runs_replay_id_run_id", "replay_runs", ["replay_id", "run_id"])
+    op.create_index(
+        "ix_replay_runs_open", "replay_runs", ["replay_id"], postgresql_where=sa.text("ended_at IS NULL")
+    )
     op.create_table(
         "diffs",
         sa.Column("diff_id", sa.Uuid(), primary_key=True),
@@ -95,7 +102,7 @@ def upgrade() -> None:
         _created_at(),
     )
     op.create_index("ix_diffs_replay_id", "diffs", ["replay_id"])
-    op.execute(FUNCTION.replace("{unless}", UNLESS_REPLAY.strip()))
+    op.execute(FUNCTION.replace("{unless}", UNLESS_REPLAYED.strip()))
 
 
 def downgrade() -> None:

@@ -1,11 +1,11 @@
 """The play: which part of the runner's code a recorded step calls for, and whether that was right there."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from services.runner.decision import Act, CallModel, CallTools, Finish, Settle, Wait
 from services.runner.live import Silence
@@ -17,6 +17,7 @@ from services.runner.rehearsal.known_tools import KnownTools
 from services.runner.rehearsal.recorded import RecordedModel, RecordedResults, Unanswered
 from services.runner.rehearsal.script import News, Script
 from services.runner.version import code_version
+from shared.bundle.origin import as_sent
 from shared.model_request import JsonObject
 from shared.scrub import Scrubber
 from shared.steps import (
@@ -27,7 +28,6 @@ from shared.steps import (
     ConversationStep,
     Divergence,
     RunClaimed,
-    RunRequested,
     RunStatus,
     RunWaiting,
     SpendReserved,
@@ -57,9 +57,9 @@ class Outcome:
 
 
 class Rehearsal:
-    """Plays `recorded`, a run's log from step 0 on. `snapshot` stands in place of that step, where another
-    one is to be tried; `history` are the messages of the session's earlier runs; `live` are the tools that
-    are called instead of believed.
+    """Plays `recorded`, a run's log from step 0 on. `changes` are the fields of that step which are to be
+    tried otherwise; `history` are the messages of the session's earlier runs; `live` are the tools that are
+    called instead of believed.
 
     Raises LogGap, TypeError for a large value that was not read.
     """
@@ -69,17 +69,16 @@ class Rehearsal:
         recorded: Sequence[Step],
         means: Means,
         *,
-        snapshot: RunRequested | None = None,
+        changes: Mapping[str, Any] | None = None,
         history: Sequence[JsonObject] = (),
         scrubber: Scrubber | None = None,
         live: frozenset[str] = frozenset(),
     ) -> None:
-        self._script = Script(recorded)
+        self._script = Script(as_sent(recorded))
         self._live = live
         self._model = RecordedModel(self._script, history)
-        self._journal = RehearsalJournal(
-            snapshot or self._script.request, self._script, scrubber or Scrubber()
-        )
+        first = self._script.request.model_copy(update=changes or {})
+        self._journal = RehearsalJournal(first, self._script, scrubber or Scrubber())
         known = RecordedResults(self._script)
         tools = KnownTools(means.tools, self._script)
         means = replace(means, model=self._model, tools=tools, clock=self._clock, family=None, answers=known)

@@ -1,0 +1,61 @@
+"""Where two runs ask for something else, and why."""
+
+from collections.abc import Sequence
+
+from shared.divergence import first_divergence, requests_of
+from shared.steps import Parameters
+from tests.support.models import Answer
+from tests.support.replays import Stage, answers, edit
+from tests.support.steps import call
+
+RUN: Sequence[Answer] = [
+    [call("pure", '{"value": 1}', call_id="call00001")],
+    [call("pure", '{"value": 2}', call_id="call00002")],
+    "Done.",
+]
+
+
+async def test_every_request_of_a_run_can_be_made_again() -> None:
+    run = await Stage().play(RUN, instructions="Be brief.", parameters=Parameters(temperature=0.5))
+    made = list(requests_of(run.steps))
+    assert [each.request for each in made] == run.model.requests
+    assert all(each.is_as_recorded for each in made)
+
+
+async def test_a_rerun_that_asks_for_the_same_has_no_divergence() -> None:
+    stage = Stage()
+    source = await stage.play(RUN)
+    replay = await stage.replay(source, "rerun", RUN)
+    assert first_divergence(source.steps, replay.steps) is None
+
+
+async def test_a_rerun_with_another_model_parts_at_its_first_call() -> None:
+    stage = Stage()
+    source = await stage.play(RUN)
+    replay = await stage.replay(source, "rerun", RUN, snapshot={"model": "other"})
+    apart = first_divergence(source.steps, replay.steps)
+    assert apart is not None
+    assert (apart.step, apart.cause, apart.path) == (3, "parameter", "/model")
+
+
+async def test_a_rerun_parts_where_its_model_called_with_other_arguments() -> None:
+    stage = Stage()
+    source = await stage.play(RUN)
+    other = [RUN[0], [call("pure", '{"value": 9}', call_id="call00002")], "Done."]
+    replay = await stage.replay(source, "rerun", other, tools={"pure": answers("live")})
+    apart = first_divergence(source.steps, replay.steps)
+    assert apart is not None
+    assert (apart.step, apart.cause) == (9, "message")
+    assert any("9" in line for line in apart.diff.splitlines() if line.startswith("+"))
+
+
+async def test_an_edited_fork_parts_at_the_result_that_was_edited() -> None:
+    stage = Stage()
+    source = await stage.play(RUN)
+    edits = (edit(5, "result", {"doubled": 7}),)
+    replay = await stage.replay(source, "fork", RUN, fork_step=5, edits=edits)
+    apart = first_divergence(source.steps, replay.steps)
+    assert apart is not None
+    assert (apart.step, apart.cause) == (6, "tool-result")
+    same = await stage.replay(source, "fork", RUN, fork_step=5)
+    assert first_divergence(source.steps, same.steps) is None
