@@ -4,12 +4,14 @@ Run as runners: `benchmarks.fake_model:make_app` (answers at once) and `…:make
 """
 
 import asyncio
+import re
 import time
 
 from faststream.asgi import AsgiFastStream
 
 from services.runner.app import make_app as make_runner
-from services.runner.model import Live, ModelReply, ModelRequest
+from services.runner.model import Live, ModelReply
+from shared.model_request import ModelRequest
 from shared.steps import RequestedToolCall, Usage
 
 TOOL_ROUNDS = 3
@@ -18,12 +20,13 @@ STREAM_PACE_S = 0.05
 
 
 class InstantModel:
-    """Asks for the calculator three times, one call a round, and answers in the fourth."""
+    """Asks for the calculator three times, one call a round, and answers in the fourth; or as often as the
+    prompt says: "in 32 rounds"."""
 
     async def complete(self, request: ModelRequest, live: Live) -> ModelReply:
         done = sum(message["role"] == "tool" for message in request.messages)
         usage = Usage(input=200 + 50 * done, output=30)
-        if done >= TOOL_ROUNDS:
+        if done >= _rounds(request):
             return ModelReply(request.model, content="The result is 45.", usage=usage, finish_reason="stop")
         call = RequestedToolCall(
             call_id=f"call{done:05d}",
@@ -37,6 +40,12 @@ class InstantModel:
             usage=usage,
             finish_reason="tool_calls",
         )
+
+
+def _rounds(request: ModelRequest) -> int:
+    prompt = next(str(message["content"]) for message in request.messages if message["role"] == "user")
+    told = re.search(r"in (\d+) rounds", prompt)
+    return int(told[1]) if told else TOOL_ROUNDS
 
 
 class StreamingModel:
