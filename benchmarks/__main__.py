@@ -4,7 +4,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 
-from benchmarks import engine, reading, recording, streaming
+from benchmarks import diff, engine, reading, recording, replaying, streaming
 from benchmarks.figures import Figure, report
 
 BENCHMARKS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
@@ -13,6 +13,8 @@ BENCHMARKS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
     "recording": recording.measure,
     "streaming": streaming.measure,
     "reading": reading.measure,
+    "diff": diff.measure,
+    "replaying": replaying.measure,
 }
 
 

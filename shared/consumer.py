@@ -1,7 +1,8 @@
 """Consuming from the bus: the one way in which every service takes messages from a durable consumer.
 
-`StepConsumer` makes batches of steps for a handler of what a `Puller` brings, with the acknowledgement
-after the handler's commit, endless patience for what will pass, and the dead letters for what never will.
+A `Consumer` makes batches for a handler of what a `Puller` brings, with the acknowledgement after the
+handler's commit, endless patience for what will pass, and the dead letters for what never will. What the
+messages hold, its `Form` says: steps (`STEPS_OF_RUNS`), or orders (`shared.messages`).
 """
 
 import asyncio
@@ -9,8 +10,9 @@ import json
 from collections import Counter as Counted
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from time import monotonic
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 import structlog
 from nats.aio.msg import Msg
@@ -22,7 +24,7 @@ from shared.bus import KINDS_HEADER
 from shared.dead_letters import DeadLetters
 from shared.errors import Permanent, Unavailable
 from shared.puller import Puller
-from shared.step_codec import Undecodable, decode_each, encode_step
+from shared.step_codec import Undecodable, decode_each, encode_steps
 from shared.steps import Step, now
 from shared.tasks import end
 
@@ -33,7 +35,7 @@ FIRST_RETRY_DELAY_S: Final = 0.05
 MAX_RETRY_DELAY_S: Final = 5.0
 
 STEPS: Final = Counter(
-    "studio_steps_consumed_total", "Steps that a consumer has handled.", ["consumer", "kind"]
+    "studio_steps_consumed_total", "Steps or orders that a consumer has handled.", ["consumer", "kind"]
 )
 BATCHES: Final = Histogram(
     "studio_batch_seconds", "Time from a batch's first message to its acknowledgement.", ["consumer"]
@@ -49,21 +51,51 @@ RETRIES: Final = Counter(
 )
 
 
-@dataclass(frozen=True)
-class _Item:
-    """A step and the message that brought it."""
+class Dated(Protocol):
+    """What messages hold: something of a kind, and since when."""
 
-    step: Step
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def at(self) -> datetime: ...
+
+
+T = TypeVar("T", bound=Dated)
+Handler = Callable[[Sequence[T]], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A part of a message that cannot be read: its text, and why."""
+
+    payload: bytes
+    error: str
+
+
+@dataclass(frozen=True)
+class Form(Generic[T]):
+    """How a message is read, and how the message of one item is written for the dead letters.
+
+    `decode` raises Undecodable where nothing of the message can be read.
+    """
+
+    decode: Callable[[bytes], tuple[list[T], list[Broken]]]
+    encode: Callable[[T], bytes]
+
+
+@dataclass(frozen=True)
+class _Item(Generic[T]):
+    """What was read, and the message that brought it."""
+
+    value: T
     message: Msg
 
 
-Handler = Callable[[Sequence[Step]], Awaitable[None]]
+class Consumer(Generic[T]):
+    """Feeds batches to a handler that writes them in one transaction, idempotently.
 
-
-class StepConsumer:
-    """Feeds batches of steps to a handler that writes them in one transaction, idempotently.
-
-    With `only`, messages without a step of these kinds are acknowledged unread.
+    With `only`, messages of steps without one of these kinds are acknowledged unread.
 
     The handler raises Unavailable for what will pass (the batch is tried again, for ever) and anything
     else for what will not (the batch is halved until the culprit is alone and goes to the dead letters).
@@ -72,8 +104,9 @@ class StepConsumer:
     def __init__(
         self,
         puller: Puller,
-        handler: Handler,
+        handler: Handler[T],
         dead_letters: DeadLetters,
+        form: Form[T],
         *,
         most_messages: int = 500,
         only: frozenset[str] | None = None,
@@ -81,6 +114,7 @@ class StepConsumer:
         self._puller = puller
         self._handler = handler
         self._dead_letters = dead_letters
+        self._form = form
         self._most = most_messages
         self._only = only
         self._task: asyncio.Task[None] | None = None
@@ -129,19 +163,19 @@ class StepConsumer:
             keep.cancel()
         self._measure(items, messages, monotonic() - started)
 
-    async def _decode(self, messages: Sequence[Msg]) -> list[_Item]:
-        items: list[_Item] = []
+    async def _decode(self, messages: Sequence[Msg]) -> list[_Item[T]]:
+        items: list[_Item[T]] = []
         for message in messages:
             if not self._is_wanted(message):
                 continue
             try:
-                steps, broken = decode_each(message.data)
+                values, broken = self._form.decode(message.data)
             except Undecodable as error:
                 await self._bury(message, message.data, "undecodable", str(error))
                 continue
-            items += [_Item(step, message) for step in steps]
+            items += [_Item(value, message) for value in values]
             for part in broken:
-                await self._bury(message, json.dumps([part.raw]).encode(), "undecodable", part.error)
+                await self._bury(message, part.payload, "undecodable", part.error)
         return items
 
     def _is_wanted(self, message: Msg) -> bool:
@@ -152,12 +186,12 @@ class StepConsumer:
         kinds = (message.headers or {}).get(KINDS_HEADER)
         return self._only is None or kinds is None or not self._only.isdisjoint(kinds.split(","))
 
-    async def _handle(self, items: Sequence[_Item]) -> None:
+    async def _handle(self, items: Sequence[_Item[T]]) -> None:
         """Hand over all items; halve them on a failure that is not going to pass."""
         if not items:
             return
         try:
-            await self._until_available(lambda: self._handler([item.step for item in items]))
+            await self._until_available(lambda: self._handler([item.value for item in items]))
         except Exception as error:  # noqa: BLE001 - whatever it is, its culprit must be found and put aside
             if len(items) > 1:
                 middle = len(items) // 2
@@ -166,10 +200,10 @@ class StepConsumer:
                 return
             reason = "permanent" if isinstance(error, Permanent) else "failed"
             text = f"{type(error).__name__}: {error}"
-            await self._bury(items[0].message, b"[" + encode_step(items[0].step) + b"]", reason, text)
+            await self._bury(items[0].message, self._form.encode(items[0].value), reason, text)
 
     async def _bury(self, message: Msg, payload: bytes, reason: str, error: str) -> None:
-        """Put a step into the dead letters; without their acknowledgement nothing goes on."""
+        """Put a part of a message into the dead letters; without their acknowledgement nothing goes on."""
         log.error(
             "dead letter", consumer=self._puller.consumer, subject=message.subject, reason=reason, error=error
         )
@@ -211,11 +245,19 @@ class StepConsumer:
                     log.info("no heartbeat sent, messages may be redelivered", error=str(error))
                     break
 
-    def _measure(self, items: Sequence[_Item], messages: Sequence[Msg], seconds: float) -> None:
+    def _measure(self, items: Sequence[_Item[T]], messages: Sequence[Msg], seconds: float) -> None:
         name = self._puller.consumer
         BATCHES.labels(name).observe(seconds)
         PENDING.labels(name).set(messages[-1].metadata.num_pending)
-        for kind, count in Counted(item.step.kind for item in items).items():
+        for kind, count in Counted(item.value.kind for item in items).items():
             STEPS.labels(name, kind).inc(count)
         if items:
-            LAG.labels(name).observe((now() - min(item.step.at for item in items)).total_seconds())
+            LAG.labels(name).observe((now() - min(item.value.at for item in items)).total_seconds())
+
+
+def _decode_steps(data: bytes) -> tuple[list[Step], list[Broken]]:
+    steps, broken = decode_each(data)
+    return steps, [Broken(json.dumps([part.raw]).encode(), part.error) for part in broken]
+
+
+STEPS_OF_RUNS: Final = Form[Step](_decode_steps, lambda step: encode_steps([step]))

@@ -15,7 +15,7 @@ from nats.errors import Error as NatsError
 from nats.js.errors import APIError, NotFoundError
 from prometheus_client import Counter
 
-from shared.bus import DEAD, RUNNER, RUNS, client_of, jetstream, make_broker
+from shared.bus import DEAD, RUNNER, RUNS, WORK, client_of, jetstream, make_broker
 from shared.errors import Permanent, Unavailable
 from shared.settings import ServiceSettings
 from shared.stored import sequence_of, stored_messages, subject_of
@@ -61,10 +61,9 @@ async def resend(client: Client, sequence: int) -> str:
     try:
         letter = await js.get_msg(DEAD, sequence)
         headers: Mapping[str, str] = letter.headers or {}
-        service, run = headers["Dead-Service"], RunKey.of_subject(headers["Dead-Subject"])
-        subject = job_subject(run) if service == RUNNER.name else redo_subject(service, run)
+        stream, subject = _door(headers["Dead-Service"], headers["Dead-Subject"])
         await js.publish(
-            subject, letter.data or b"", stream=RUNS, headers={"Nats-Msg-Id": f"redo:{sequence}"}
+            subject, letter.data or b"", stream=stream, headers={"Nats-Msg-Id": f"redo:{sequence}"}
         )
         await js.delete_msg(DEAD, sequence)
     except NotFoundError as error:
@@ -72,6 +71,14 @@ async def resend(client: Client, sequence: int) -> str:
     except (APIError, NatsError, OSError) as error:
         raise Unavailable(f"the broker did not answer: {error}") from error
     return subject
+
+
+def _door(service: str, subject: str) -> tuple[str, str]:
+    """Stream and subject on which that service alone gets the message of this subject again."""
+    if subject.startswith("work."):
+        return WORK, subject
+    run = RunKey.of_subject(subject)
+    return RUNS, job_subject(run) if service == RUNNER.name else redo_subject(service, run)
 
 
 def _header_text(value: str) -> str:

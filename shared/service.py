@@ -24,13 +24,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import request_response
 
 from shared.bus import Durable, client_of, make_broker
-from shared.consumer import Handler, StepConsumer
+from shared.consumer import STEPS_OF_RUNS, Consumer, Form, Handler, T
 from shared.dead_letters import DeadLetters
 from shared.errors import StudioError, Unavailable
 from shared.logging import configure_logging
 from shared.puller import Puller
 from shared.scrub import Scrubber
 from shared.settings import ServiceSettings
+from shared.steps import Step
 from shared.watchdog import Watchdog
 
 log = structlog.get_logger(__name__)
@@ -70,19 +71,31 @@ class Runtime:
         task.add_done_callback(_end_on_failure)
         return task
 
-    @asynccontextmanager
-    async def consuming(
+    def consuming(
         self,
         durable: Durable,
-        handler: Handler,
+        handler: Handler[Step],
         *,
         most_messages: int = 500,
         only: frozenset[str] | None = None,
-    ) -> AsyncIterator[StepConsumer]:
-        """Feed the handler from a durable consumer while the block runs (see StepConsumer)."""
+    ) -> AbstractAsyncContextManager[Consumer[Step]]:
+        """Feed the handler with steps while the block runs."""
+        return self.taking(durable, handler, STEPS_OF_RUNS, most_messages=most_messages, only=only)
+
+    @asynccontextmanager
+    async def taking(
+        self,
+        durable: Durable,
+        handler: Handler[T],
+        form: Form[T],
+        *,
+        most_messages: int = 500,
+        only: frozenset[str] | None = None,
+    ) -> AsyncIterator[Consumer[T]]:
+        """Feed the handler from a durable consumer while the block runs (see Consumer)."""
         async with Puller(self.client, durable.stream, durable.name, limit=2 * most_messages) as puller:
             letters = DeadLetters(self.client, durable.name)
-            consumer = StepConsumer(puller, handler, letters, most_messages=most_messages, only=only)
+            consumer = Consumer(puller, handler, letters, form, most_messages=most_messages, only=only)
             self.checks[f"consumer {durable.name}"] = consumer.check
             self.keep(consumer.start())
             try:

@@ -52,7 +52,7 @@ def decode_each(data: bytes) -> tuple[list[Step], list[BrokenStep]]:
     try:
         values = _raw_batch.validate_json(data)
     except ValidationError as error:
-        raise Undecodable(_explain(error)) from None
+        raise Undecodable(explained(error)) from None
     steps: list[Step] = []
     broken: list[BrokenStep] = []
     for index, raw in enumerate(values):
@@ -70,7 +70,7 @@ def decode_step(raw: JsonValue) -> Step:
             return _known_step.validate_python(raw)
         return UnknownStep.model_validate(raw)
     except ValidationError as error:
-        raise Undecodable(_explain(error)) from None
+        raise Undecodable(explained(error)) from None
 
 
 def encode_steps(steps: Sequence[Step]) -> bytes:
@@ -82,6 +82,7 @@ def encode_step(step: Step) -> bytes:
     return step.__pydantic_serializer__.to_json(step)
 
 
-def _explain(error: ValidationError) -> str:
+def explained(error: ValidationError) -> str:
+    """Where and why, without the values."""
     problems = error.errors(include_input=False, include_url=False, include_context=False)
     return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'message'}: {p['msg']}" for p in problems[:5])

@@ -8,10 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from shared.diff.models import RunDiff
     from shared.errors import StudioError
-    from shared.steps import BodyRef, Message, RunStatus, Step
+    from shared.steps import BodyRef, Edit, Message, RunStatus, Step, ToolAnswer
     from studio.client.asynchronous import AsyncStudio
     from studio.client.automation_models import Delivery, NewWebhook, Schedule, Tick, Webhook
+    from studio.client.bundle_models import BundleKey, ImportedBundle
     from studio.client.errors import (
         ApiError,
         BadAnswer,
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
         NoServer,
         NotFound,
         NotSaved,
+        ReplayUnfinished,
         RunFailed,
         StillRunning,
         Unauthorized,
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
         Session,
         SessionRun,
     )
+    from studio.client.replay_models import Lineage, Replay, ReplayRun, ReplaySummary
     from studio.client.retries import RetryPolicy
     from studio.client.sync import Studio
     from studio.client.tool_models import McpServer, Tool
@@ -61,15 +65,19 @@ __all__ = [
     "BadAnswer",
     "Batch",
     "BodyRef",
+    "BundleKey",
     "Busy",
     "ChatReply",
     "Conflict",
     "Delivery",
     "Delta",
+    "Edit",
     "Event",
     "FieldError",
     "Group",
+    "ImportedBundle",
     "Invalid",
+    "Lineage",
     "McpServer",
     "Message",
     "ModelCallStarted",
@@ -79,9 +87,14 @@ __all__ = [
     "NotFound",
     "NotSaved",
     "Note",
+    "Replay",
+    "ReplayRun",
+    "ReplaySummary",
+    "ReplayUnfinished",
     "RetryPolicy",
     "Retrying",
     "Run",
+    "RunDiff",
     "RunFailed",
     "RunStatus",
     "RunSummary",
@@ -94,6 +107,7 @@ __all__ = [
     "StudioError",
     "Tick",
     "Tool",
+    "ToolAnswer",
     "Unauthorized",
     "Unavailable",
     "Unreachable",
@@ -105,9 +119,11 @@ _MODULES = (
     "sync",
     "asynchronous",
     "automation_models",
+    "bundle_models",
     "errors",
     "events",
     "models",
+    "replay_models",
     "retries",
     "tool_models",
 )

@@ -19,6 +19,9 @@ COMMANDS: Final = {
     **dict.fromkeys(("waiting", "approve", "deny", "settle", "resume", "retry"), "studio.commands.waiting"),
     "batch": "studio.commands.batch",
     **dict.fromkeys(("artifacts", "session"), "studio.commands.results"),
+    **dict.fromkeys(("bundle", "import"), "studio.commands.bundles"),
+    **dict.fromkeys(("replay", "fork", "blame"), "studio.commands.replay"),
+    **dict.fromkeys(("diff", "verify", "replays", "lineage"), "studio.commands.replays"),
     "agents": "studio.commands.agents",
     "tools": "studio.commands.tools",
     "mcp": "studio.commands.mcp",
@@ -28,8 +31,9 @@ COMMANDS: Final = {
 }
 PANELS: Final = {
     **dict.fromkeys(("stack", "logs", "demo"), "The stack on this machine"),
-    **dict.fromkeys(("runs", "batch", "results"), "Runs"),
+    **dict.fromkeys(("runs", "batch", "results", "bundles"), "Runs"),
     "waiting": "Runs that need a person",
+    **dict.fromkeys(("replay", "replays"), "Runs again, with anything changed"),
     **dict.fromkeys(("agents", "tools", "mcp"), "What runs are made of"),
     **dict.fromkeys(("schedules", "webhooks"), "What happens by itself"),
 }

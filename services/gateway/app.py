@@ -15,12 +15,15 @@ from services.gateway.routes import (
     agents,
     artifacts,
     batches,
+    bundles,
     catalog,
     chat,
     chat_socket,
+    diff,
     events,
     groups,
     mcp_servers,
+    replays,
     runs,
     schedules,
     sessions,
@@ -55,7 +58,8 @@ def make_app() -> FastAPI:
         redirect_slashes=False,
     )
     modules = (
-        *(batches, runs, steering, events, artifacts, sessions, chat, chat_socket),
+        *(batches, runs, replays, diff, steering, events, artifacts, bundles),
+        *(sessions, chat, chat_socket),
         *(agents, groups, schedules, webhooks, tools, mcp_servers, catalog, access, simple),
     )
     routers = [module.router for module in modules]

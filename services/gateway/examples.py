@@ -14,6 +14,8 @@ from pydantic import BaseModel
 from services.gateway.agents import examples as agents
 from services.gateway.cursor import encode_cursor
 from services.gateway.offers import Offered
+from services.gateway.replays import examples as replays
+from services.gateway.replays.views import ReplayList, ReplayRunList, ReplaySummary
 from services.gateway.requests import RunInput
 from services.gateway.simple_views import simple_detail, simple_run
 from services.gateway.tools import examples as tools
@@ -22,6 +24,7 @@ from services.gateway.views import Cost, RunDetail, RunList, StepList, view_of
 from services.gateway.waiting import examples as waiting
 from services.gateway.webhooks import examples as webhooks
 from shared.catalog import Tool
+from shared.diff import diff_runs
 from shared.preview import Shown
 from shared.run_state import fold
 from shared.steps import (
@@ -50,6 +53,7 @@ ANSWER: Final = "The result is 15."
 INSTRUCTIONS: Final = "Answer briefly."
 MODEL: Final = "mistral-large-latest"
 MODELS: Final = (MODEL, "mistral-small-latest")
+SIGNER: Final = ("11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=", "21fe31dfa154a261")
 BODY_SHA256: Final = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
 START: Final = datetime(2026, 11, 20, 8, 30, tzinfo=UTC)
 CALCULATOR: Final = Tool(
@@ -149,6 +153,14 @@ STEPS: Final[tuple[Step, ...]] = (
         totals=Totals(usage=FIRST + SECOND, rounds=1, tool_calls=1, duration_ms=987),
     ),
 )
+OTHER_ID: Final = "019a9f1c-8888-7b7e-9a56-6f4a3c1d2e5f"
+_OTHERWISE: Final[dict[int, dict[str, Any]]] = {
+    0: {"instructions": "Answer with the number alone."},
+    6: {"content": "15"},
+}
+OTHER_STEPS: Final[tuple[Step, ...]] = tuple(
+    step.model_copy(update={"run_id": OTHER_ID, **_OTHERWISE.get(step.seq, {})}) for step in STEPS
+)
 COST: Final = Cost(usd=Decimal("0.001176"), unpriced=0, charged=2)
 VIEW: Final = view_of(fold(STEPS), Shown(PROMPT), Shown(ANSWER), COST)
 # The answer to `?wait=` comes before the charges do.
@@ -191,6 +203,8 @@ RUN_INPUT: Final = {
 }
 CHAT_INPUT: Final = {"message": Example("One message", {"message": PROMPT, "session_id": "session-7"})}
 PROMPT_INPUT: Final = {"prompt": Example("One prompt", {"prompt": PROMPT, "user_id": "user-42"})}
+REPLAY_INPUT: Final = {name: Example(*shown) for name, shown in replays.inputs(RUN_ID).items()}
+SIMPLE_REPLAY_INPUT: Final = {"cold": Example("At temperature 0", replays.override(RUN_ID))}
 AGENT_INPUT: Final = {
     "shortest": Example("Only what must be there", agents.SHORTEST),
     "of-your-own": Example("With most of what an agent may say", {"name": agents.NAME, **agents.GIVEN}),
@@ -260,6 +274,10 @@ GROUP: Final = {
     "first_run_at": "2026-11-20T08:30:00Z",
     "last_run_at": "2026-11-20T08:30:00Z",
 }
+REPLAY_ID: Final = replays.REPLAY_ID
+_DIFF: Final = diff_runs(STEPS, OTHER_STEPS, left_usd=COST.usd, right_usd=COST.usd)
+REPLAY: Final = replays.replay(RUN_ID, OTHER_ID, _DIFF)
+_SUMMARY: Final = ReplaySummary.model_validate(REPLAY, from_attributes=True)
 BATCH_ID: Final = "019a9f1c-5555-7b7e-9a56-6f4a3c1d2e5f"
 BATCH_RUNS: Final = ({"prompt": PROMPT}, {"promt": "What is 2 + 2?"})
 BATCH: Final = {
@@ -323,7 +341,42 @@ ANSWERS: Final = {
     "run-list": _of("A page of runs", RunList(items=(VIEW,), next_cursor=encode_cursor(RUN_ID))),
     "run-with-steps": _of("A run with a tool call", RunDetail(**dict(VIEW), steps=STEPS, next_after=None)),
     "step-list": _of("The page behind seq 3", StepList(items=STEPS[4:6], next_after=5)),
+    "run-diff": _of("Other instructions, and another answer", _DIFF),
+    "replay-accepted": Example("It waits for the replayer", replays.ACCEPTED),
+    "replay": _of("One run, replayed with other instructions", REPLAY),
+    "queued-replay": _of("The replayer has not taken it up", replays.queued(RUN_ID)),
+    "replay-list": _of(
+        "A page of replays", ReplayList(items=(_SUMMARY,), next_cursor=encode_cursor(REPLAY_ID))
+    ),
+    "replay-runs": _of("Its only run", ReplayRunList(items=REPLAY.items, next_cursor=None)),
+    "replay-cancelled": Example("It is told to stop", {"replay_id": REPLAY_ID, "status": "running"}),
+    "lineage": _of("A run, and a fork of it", replays.lineage(RUN_ID, OTHER_ID)),
+    "simple-replay": Example(
+        "Another answer",
+        {
+            "diff_id": "019a9f1c-aaaa-7b7e-9a56-6f4a3c1d2e5f",
+            "run_id": RUN_ID,
+            "new_run_id": OTHER_ID,
+            "original_response": ANSWER,
+            "new_response": "15",
+            "diff": "--- original\n+++ replayed\n@@ -1 +1 @@\n-The result is 15.\n+15",
+        },
+    ),
     "artifact": Example("A text file", "the bytes of the file"),
+    "bundle": Example("A bundle", "the bytes of the file"),
+    "bundle-key": Example("Both forms of it", dict(zip(("public_key", "fingerprint"), SIGNER, strict=True))),
+    "imported-bundle": Example(
+        "Its signer is not known here",
+        {
+            "run_id": "019a9f1c-7c39-7c51-8d64-93a2b7f0e418",
+            "status": "completed",
+            "source_run_id": RUN_ID,
+            "bundle": BODY_SHA256,
+            "signer": SIGNER[1],
+            "trusted": False,
+            "scrubbed_steps": 0,
+        },
+    ),
     "large-value": Example("A text", "a text of more than 64 KiB …"),
     "events": Example("The last events of a run", _EVENTS),
     "chat-answer": Example("The run completed", {"response": ANSWER, "run_id": RUN_ID}),

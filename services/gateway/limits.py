@@ -41,18 +41,19 @@ async def read_model(request: Request, model: type[Model], *, optional: bool = F
         raise invalid_body(error, model) from None
 
 
-async def read_body(request: Request) -> bytes:
-    """At most BODY_LIMIT bytes. Raises Problem when there are more or they come too slowly."""
+async def read_body(request: Request, most: int = BODY_LIMIT, timeout_s: float | None = None) -> bytes:
+    """At most so many bytes. Raises Problem when there are more or they come too slowly."""
     declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > BODY_LIMIT:
+    if declared.isdigit() and int(declared) > most:
         await _discard(request, int(declared))
-        raise _too_large()
+        raise _too_large(most)
+    timeout_s = timeout_s or BODY_TIMEOUT_S
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            return await _collect(request)
+        async with asyncio.timeout(timeout_s):
+            return await _collect(request, most)
     except TimeoutError:
         raise Problem(
-            REQUEST_TIMEOUT, f"the body did not arrive within {BODY_TIMEOUT_S:g} s", headers=_CLOSE
+            REQUEST_TIMEOUT, f"the body did not arrive within {timeout_s:g} s", headers=_CLOSE
         ) from None
 
 
@@ -98,15 +99,15 @@ class _Arriving:
         _Arriving.of_all -= self.size
 
 
-async def _collect(request: Request) -> bytes:
+async def _collect(request: Request, most: int) -> bytes:
     chunks: list[bytes] = []
     with _Arriving() as body:
         while True:
             chunk, more = await _receive(request)
             body.add(len(chunk))
-            if body.size > BODY_LIMIT:
+            if body.size > most:
                 await _discard(request, DISCARD_LIMIT)
-                raise _too_large()
+                raise _too_large(most)
             chunks.append(chunk)
             if not more:
                 return chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -135,8 +136,8 @@ async def _discard(request: Request, size: int) -> None:
 _CLOSE: Final = {"Connection": "close"}
 
 
-def _too_large() -> Problem:
-    return Problem(TOO_LARGE, f"the body is larger than the limit of {BODY_LIMIT} bytes", headers=_CLOSE)
+def _too_large(most: int) -> Problem:
+    return Problem(TOO_LARGE, f"the body is larger than the limit of {most} bytes", headers=_CLOSE)
 
 
 def _require_json(request: Request) -> None:

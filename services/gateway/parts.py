@@ -15,9 +15,13 @@ from services.gateway.backlog.feeder import Feeder
 from services.gateway.backlog.queue import Backlog
 from services.gateway.batches.batches import Batches
 from services.gateway.bodies import Bodies
+from services.gateway.bundles.arrivals import Arrivals
+from services.gateway.bundles.departure import Departure
+from services.gateway.bundles.trust import Trust
 from services.gateway.catalog import Catalog
 from services.gateway.clock import Clock
 from services.gateway.continuation import Continuation
+from services.gateway.diff.diffs import Diffs
 from services.gateway.erasure import Erasure
 from services.gateway.groups.groups import Groups
 from services.gateway.history import History
@@ -26,6 +30,11 @@ from services.gateway.idempotency import Idempotency
 from services.gateway.key_ring import KeyRing, Lookup
 from services.gateway.lifecycle import Lifecycle
 from services.gateway.log_reader import LogReader
+from services.gateway.replaying.book import Replays
+from services.gateway.replaying.orders import Orders
+from services.gateway.replaying.sources import Sources
+from services.gateway.replaying.work import Work
+from services.gateway.replays.changes import ChangeResolver
 from services.gateway.restoration import Restoration
 from services.gateway.runs import Runs
 from services.gateway.schedules.book import Schedules
@@ -67,8 +76,13 @@ class Parts:
     groups: Groups
     idempotency: Idempotency
     runs: Runs
+    diffs: Diffs
+    replays: Replays
     batches: Batches
     sessions: Sessions
+    trust: Trust
+    departure: Departure
+    arrivals: Arrivals
     feeder: Feeder
     bodies: Bodies
     hub: Hub
@@ -139,6 +153,9 @@ def _assemble(settings: GatewaySettings, runtime: Runtime, database: Database) -
     brokered = Brokered(client, run_log, reader, runtime.scrubber)
     starter = Starter(brokered, resolver, idempotency, continuation)
     waiter = Waiter(hub, runs, starter, backlog)
+    trust = Trust(settings)
+    sources = Sources(runs, bodies, lifecycle)
+    orders = Orders(sources, ChangeResolver(resolver, catalog), runtime.scrubber)
     return Parts(
         settings=settings,
         key_ring=KeyRing(_key_lookup(database), pepper),
@@ -150,8 +167,13 @@ def _assemble(settings: GatewaySettings, runtime: Runtime, database: Database) -
         groups=Groups(database, lifecycle),
         idempotency=idempotency,
         runs=runs,
+        diffs=Diffs(runs, bodies),
+        replays=Replays(orders, Work(client), database),
         batches=Batches(database, backlog, starter, lifecycle),
         sessions=Sessions(database, Memory(client), runtime.scrubber),
+        trust=trust,
+        departure=Departure(runs, bodies, database, trust),
+        arrivals=Arrivals(run_log, reader, runs, database, trust),
         feeder=Feeder(client, run_log, database, backlog, most_batch=settings.gateway_batch_runs),
         bodies=bodies,
         hub=hub,

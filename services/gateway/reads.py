@@ -12,7 +12,7 @@ from uuid import UUID
 from pydantic_core import from_json
 
 from services.gateway.problems import DatabaseAway
-from services.gateway.views import Cost, RunView
+from services.gateway.views import Cost, RunReplay, RunView
 from shared.database import Connection, Database
 from shared.errors import Unavailable
 from shared.steps import Failure, RunStatus, Usage
@@ -23,8 +23,8 @@ COLUMNS: Final = """
     r.response_body, r.session_id, r.user_id, r.group_name, r.metadata, r.created_at, r.started_at,
     r.finished_at, r.last_seq, r.steps, r.attempt, r.input_tokens, r.cached_input_tokens, r.output_tokens,
     r.reasoning_tokens, r.model_calls, r.tool_calls, r.rounds, r.error, r.waiting_reason,
-    r.waiting_until, r.parent_run_id, r.root_run_id, r.deleted_at, c.usd, c.unpriced,
-    c.charged
+    r.waiting_until, r.parent_run_id, r.root_run_id, r.replay - 'tools' AS replay, r.deleted_at, c.usd,
+    c.unpriced, c.charged
 """
 CHARGES: Final = """
     SELECT sum(amount_usd) AS usd, count(*) FILTER (WHERE amount_usd IS NULL) AS unpriced,
@@ -43,6 +43,7 @@ LIST: Final = f"""
     WHERE r.project = $1 AND r.deleted_at IS NULL
     AND NOT EXISTS (SELECT FROM deletions AS d WHERE d.run_id = r.run_id)
 """  # noqa: S608 - constants
+NO_VERIFICATIONS: Final = " AND (r.replay IS NULL OR r.replay ->> 'mode' <> 'verify')"
 STEPS: Final = """
     SELECT seq, kind, payload FROM steps WHERE run_id = $2 AND project = $1 AND seq > $3 ORDER BY seq LIMIT $4
 """
@@ -70,7 +71,8 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class RunFilter:
-    """What a listed run must have; None does not matter."""
+    """What a listed run must have; None does not matter. Runs that only verify another one are left out
+    unless their replay or their source is asked for, or `verifications`."""
 
     status: str | None = None
     agent: str | None = None
@@ -78,6 +80,18 @@ class RunFilter:
     session_id: str | None = None
     user_id: str | None = None
     group_name: str | None = None
+    replay_id: UUID | None = None
+    source_run_id: UUID | None = None
+    verifications: bool = False
+
+    @property
+    def columns(self) -> dict[str, str | UUID]:
+        wanted = {name: value for name, value in vars(self).items() if name != "verifications"}
+        return {name: value for name, value in wanted.items() if value is not None}
+
+    @property
+    def leaves_out_verifications(self) -> bool:
+        return not (self.verifications or self.replay_id or self.source_run_id)
 
 
 @dataclass(frozen=True)
@@ -130,11 +144,10 @@ async def list_runs(
 ) -> list[RunView]:
     """Newest first; ids are ordered by time."""
     values: list[Any] = [project]
-    statement = LIST
-    for column, value in vars(wanted).items():
-        if value is not None:
-            values.append(value)
-            statement += f" AND r.{column} = ${len(values)}"
+    statement = LIST + (NO_VERIFICATIONS if wanted.leaves_out_verifications else "")
+    for column, value in wanted.columns.items():
+        values.append(value)
+        statement += f" AND r.{column} = ${len(values)}"
     if before is not None:
         values.append(before)
         statement += f" AND r.run_id < ${len(values)}"
@@ -225,4 +238,5 @@ def view_of_row(record: Any) -> RunView:
         waiting_until=record["waiting_until"],
         parent_run_id=str(record["parent_run_id"]) if record["parent_run_id"] else None,
         root_run_id=str(record["root_run_id"]) if record["root_run_id"] else None,
+        replay=RunReplay.model_validate_json(record["replay"]) if record["replay"] else None,
     )

@@ -23,22 +23,22 @@ def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _finite(value: JsonValue) -> JsonValue:
+def finite(value: JsonValue) -> JsonValue:
     """Python reads NaN and Infinity, and numbers too large to be finite; JSON has none of them."""
     match value:
         case float() if not isfinite(value):
             raise ValueError("NaN and Infinity are no JSON; give a finite number or null")
         case dict():
             for item in value.values():
-                _finite(item)
+                finite(item)
         case list():
             for item in value:
-                _finite(item)
+                finite(item)
     return value
 
 
 def _schema(schema: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    if (told := _fault(to_json(_finite(schema)))) is not None:
+    if (told := _fault(to_json(finite(schema)))) is not None:
         raise ValueError(f"no JSON schema (draft 2020-12) that can be used: {told}")
     return schema
 
@@ -50,7 +50,7 @@ def _fault(schema: bytes) -> str | None:
 
 
 JsonSchema = Annotated[dict[str, JsonValue], AfterValidator(_schema)]
-Metadata = Annotated[dict[str, JsonValue], AfterValidator(_finite)]
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(finite)]
 Names = Annotated[
     tuple[Name, ...],
     Field(max_length=128, fail_fast=True, json_schema_extra={"uniqueItems": True}),
@@ -80,8 +80,8 @@ class ParametersInput(Input):
     random_seed: int | None = Field(default=None, ge=0, le=2**53)
 
 
-class LimitsInput(Input):
-    """How far a run may go. What is left out comes from the agent, else from the defaults."""
+class BoundsInput(Input):
+    """How long a run may go on, and what it may cost."""
 
     max_rounds: int | None = Field(
         default=None, ge=1, le=100, description="Most answers of the model that ask for tools; default 5."
@@ -92,6 +92,11 @@ class LimitsInput(Input):
     budget_usd: float | None = Field(
         default=None, gt=0, le=1_000_000, description="Most USD that the run may cost; default: no limit."
     )
+
+
+class LimitsInput(BoundsInput):
+    """How far a run may go. What is left out comes from the agent, else from the defaults."""
+
     approval_timeout_s: float | None = Field(
         default=None,
         gt=0,

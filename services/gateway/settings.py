@@ -1,8 +1,11 @@
 """The gateway's settings, read from the environment when a process starts."""
 
-from pydantic import Field, SecretStr
+import re
+
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
+from shared.bundle.signing import raw_key
 from shared.settings import DatabaseSettings, Servers
 
 
@@ -49,3 +52,39 @@ class GatewaySettings(DatabaseSettings):
         default=frozenset(),
         description="Servers that tools may be at though not public: host:port, comma separated.",
     )
+    bundle_signing_key: SecretStr | None = Field(
+        default=None, description="Ed25519 seed, base64 of 32 bytes; without it no bundles are made."
+    )
+    bundle_trusted_keys: tuple[str, ...] = Field(
+        default=(), description="Public keys (JSON list) whose bundles are taken in; all without it."
+    )
+    bundle_redact_patterns: tuple[str, ...] = Field(
+        default=(), description="Regular expressions (JSON list) whose matches are cut out of bundles."
+    )
+    bundle_max_bytes: int = Field(
+        default=32 * 1024 * 1024,
+        ge=1024 * 1024,
+        le=64 * 1024 * 1024,  # all bodies that arrive at the same time
+        description="Most bytes of a bundle, packed and unpacked.",
+    )
+
+    @field_validator("bundle_signing_key", "bundle_trusted_keys")
+    @classmethod
+    def _are_keys(cls, value: SecretStr | tuple[str, ...] | None) -> SecretStr | tuple[str, ...] | None:
+        for key in (value.get_secret_value(),) if isinstance(value, SecretStr) else value or ():
+            raw_key(key)
+        return value
+
+    @field_validator("bundle_redact_patterns")
+    @classmethod
+    def _are_patterns(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in value:
+            try:
+                found = re.search(pattern, "")
+            except re.error as error:
+                raise ValueError(f"no regular expression: {error}") from None
+            if found is not None:
+                raise ValueError(
+                    "a pattern matches where nothing stands; let it match at least one character"
+                )
+        return value

@@ -2,13 +2,13 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
 
 from shared.preview import Shown
 from shared.run_state import RunState
-from shared.steps import Failure, KnownStep, RunStatus, UnknownStep, Usage
+from shared.steps import Edit, Failure, KnownStep, RunStatus, UnknownStep, Usage
 
 
 def _plain(amount: Decimal) -> str:
@@ -38,6 +38,18 @@ class Cost(View):
     usd: Decimal | None = None
     unpriced: int | None = None
     charged: int | None = None
+
+
+class RunReplay(View):
+    """Of which run a run is the replay, and how. Whatever else is changed stands in its step 0."""
+
+    mode: Literal["verify", "rerun", "fork"]
+    replay_id: str | None = Field(description="The replay that it is a part of.")
+    source_run_id: str
+    fork_step: int | None = Field(description="Of a fork: up to and with this step it is as its source.")
+    edits: tuple[Edit, ...] = Field(description="What a fork has otherwise in the steps that it took over.")
+    arm: str
+    sample: int
 
 
 class RunView(View):
@@ -82,6 +94,9 @@ class RunView(View):
     waiting_until: datetime | None = Field(default=None, description="When it is given up; null: never.")
     parent_run_id: str | None = Field(default=None, description="The run that asked for this one.")
     root_run_id: str | None = Field(default=None, description="The top of the tree of runs.")
+    replay: RunReplay | None = Field(
+        default=None, description="Of the replay of another run: which, and how."
+    )
 
 
 class RunDetail(RunView):
@@ -149,4 +164,5 @@ def view_of(state: RunState, prompt: Shown, response: Shown, cost: Cost) -> RunV
         waiting_until=state.waiting.until if state.waiting else None,
         parent_run_id=request.parent_run_id,
         root_run_id=request.root_run_id,
+        replay=RunReplay.model_validate(request.replay, from_attributes=True) if request.replay else None,
     )

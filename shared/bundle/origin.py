@@ -22,8 +22,8 @@ _plan: Final[TypeAdapter[ReplayPlan | None]] = TypeAdapter(ReplayPlan | None)
 def as_sent(steps: Sequence[Step]) -> list[Step]:
     """The steps, large values in place, as they were where they come from: an imported run has said and
     called by itself, under its own id, what its steps call copied. Any other run as it is."""
-    first = steps[0]
-    if not isinstance(first, RunRequested) or first.writer != WRITER:
+    first = steps[0] if steps else None
+    if not isinstance(first, RunRequested) or first.writer != WRITER or MARK not in first.metadata:
         return list(steps)
     mark: Any = first.metadata[MARK]
     own = {"run_id": mark["run_id"], "project": mark["project"]}

@@ -1,5 +1,6 @@
-"""What is cut out of a message changes the requests to the model, and what is cut out of a call its hash: they
-are made again from what is left, where the whole proves that they were what they say."""
+"""What is cut out of a message changes the requests to the model, and what is cut out of a call its hash:
+they are made again from what is left, where the whole proves that they were what they say.
+"""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence

@@ -8,8 +8,9 @@ from typing import Final
 from pydantic import ValidationError
 
 from shared.bundle.container import FILE, Archive
-from shared.bundle.contents import Contents, references, sha256_of
+from shared.bundle.contents import Contents, sha256_of
 from shared.bundle.faults import BundleFault
+from shared.bundle.log_check import check_log
 from shared.bundle.manifest import (
     BODY,
     CHARGES,
@@ -24,10 +25,6 @@ from shared.bundle.manifest import (
     read_manifest,
 )
 from shared.bundle.signing import is_signed
-from shared.errors import StudioError
-from shared.run_state import RunState
-from shared.step_codec import Undecodable, decode_step
-from shared.steps import RunDeleted, RunRequested
 
 MIB: Final = 1024 * 1024
 MOST_BYTES: Final = 256 * MIB
@@ -60,7 +57,7 @@ def read(data: bytes, *, most_bytes: int = MOST_BYTES) -> Bundle:
         charges=entries[CHARGES],
     )
     _check_bodies(contents.bodies)
-    _check_steps(manifest, contents)
+    check_log(manifest, contents)
     _check_charges(contents.charges)
     return Bundle(manifest, contents, sha256_of(text))
 
@@ -119,38 +116,6 @@ def _check_bodies(bodies: Mapping[str, bytes]) -> None:
         if sha256_of(text) != name:
             raise BundleFault(f"bodies/{name}", "its name is not the hash of its content")
         parsed(f"bodies/{name}", text)
-
-
-def _check_steps(manifest: Manifest, contents: Contents) -> None:
-    """They are the log of one finished run, from its request on, with all that it points to."""
-    if len(contents.steps) != manifest.steps:
-        raise BundleFault(STEPS, f"it has {len(contents.steps)} steps; the manifest says {manifest.steps}")
-    state, pointed = RunState(), set[str]()
-    for seq, text in enumerate(contents.steps):
-        try:
-            _check_step(seq, text, manifest, state, pointed)
-        except BundleFault:
-            raise
-        except (StudioError, ValueError, LookupError, ArithmeticError) as error:
-            raise BundleFault(f"{STEPS}, step {seq}", str(error)) from None
-    if state.status is not manifest.status or not state.status.is_final:
-        raise BundleFault(STEPS, f"the run is {state.status} at the end; the manifest says {manifest.status}")
-    if lacking := sorted(pointed - contents.bodies.keys()):
-        raise BundleFault(f"bodies/{lacking[0]}", "it is missing, and a step points to it")
-    if unused := sorted(contents.bodies.keys() - pointed):
-        raise BundleFault(f"bodies/{unused[0]}", "no step points to it")
-
-
-def _check_step(seq: int, text: bytes, manifest: Manifest, state: RunState, pointed: set[str]) -> None:
-    step = decode_step(parsed(f"{STEPS}, step {seq}", text))
-    if (step.seq, step.run_id, step.project) != (seq, manifest.run_id, manifest.project):
-        raise Undecodable("it is of another run, or has another place in it")
-    if isinstance(step, RunRequested) != (seq == 0) or isinstance(step, RunDeleted):
-        raise Undecodable("a run begins with its one request, and a deleted one has no bundle")
-    if isinstance(step, RunRequested) and any(part.messages is None for part in step.history):
-        raise Undecodable("history: it names an earlier run without its messages")
-    state.apply(step)
-    pointed |= {ref.sha256 for ref in references(text)}
 
 
 def _check_charges(text: bytes) -> None:

@@ -37,6 +37,12 @@ class Run(Table, table=True):
         Index(None, "project", "group_name", "run_id", postgresql_where=text("group_name IS NOT NULL")),
         Index(None, "root_run_id", postgresql_where=text("root_run_id IS NOT NULL")),
         Index(None, "parent_run_id", postgresql_where=text("parent_run_id IS NOT NULL")),
+        Index(
+            "ix_runs_shown",
+            "project",
+            "run_id",
+            postgresql_where=text("(replay ->> 'mode') IS DISTINCT FROM 'verify'"),
+        ),
         Index(None, "replay_id", "run_id", postgresql_where=text("replay_id IS NOT NULL")),
         Index(None, "source_run_id", "run_id", postgresql_where=text("source_run_id IS NOT NULL")),
         Index(None, "waiting_until", postgresql_where=text("waiting_reason IS NOT NULL")),

@@ -34,10 +34,13 @@ class Replay(Table, table=True):
 
 class ReplayRun(Table, table=True):
     """A run of a replay: planned, then `requested_at`, then `ended_at` with its `measures`. `place` is its
-    source's place among the replay's; `status` is how it ended."""
+    source's place among the replay's; `status` is how it ended, known a moment before it is measured."""
 
     __tablename__: ClassVar[str] = "replay_runs"
-    __table_args__ = (Index(None, "replay_id", "run_id"),)
+    __table_args__ = (
+        Index(None, "replay_id", "run_id"),
+        Index("ix_replay_runs_open", "replay_id", postgresql_where=text("ended_at IS NULL")),
+    )
 
     run_id: UUID = Field(sa_column=Column(SqlUuid, primary_key=True))
     replay_id: UUID = Field(

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
@@ -19,11 +19,13 @@ from studio.client.errors import StudioError, error_of
 from studio.client.events import Event
 from studio.client.feed import Feed
 from studio.client.files import new_file
+from studio.client.following import pauses
 from studio.client.http import (
+    artifact_arguments,
+    bundle_arguments,
     call_arguments,
     client_arguments,
     feed_arguments,
-    file_arguments,
     network_errors,
     no_stream,
     result,
@@ -32,6 +34,7 @@ from studio.client.http import (
 from studio.client.methods import described
 from studio.client.models import Run
 from studio.client.options import RunOptions
+from studio.client.replay_models import Replay
 from studio.client.retries import USUAL, RetryPolicy, Tries
 
 Item = TypeVar("Item")
@@ -141,14 +144,34 @@ class AsyncStudio:
 
         Raises NotSaved when it cannot be written, or there is one already and `overwrite` is not given.
         """
-        tries = Tries(self._retry)
-        while True:
-            try:
-                return await self._download(
-                    file_arguments(run_id, name, self._timeout_s), Path(target), overwrite
-                )
-            except StudioError as error:
-                await asyncio.sleep(tries.wait_after(error))
+        await self._save(artifact_arguments(run_id, name, self._timeout_s), Path(target), overwrite)
+
+    async def save_bundle(
+        self, run_id: str, target: Path | str, *, redact: Sequence[str] = (), overwrite: bool = False
+    ) -> None:
+        """Write a run that has ended to `target` as a signed file, without the parts that `redact` names:
+        metadata, user, session, people, reasoning, artifacts. Raises NotSaved as `save_artifact` does."""
+        await self._save(bundle_arguments(run_id, redact, self._timeout_s), Path(target), overwrite)
+
+    async def follow_replay(
+        self, replay_id: str, *, wait_s: float | None = None
+    ) -> AsyncGenerator[Replay, None]:
+        """A replay as it is now, and again and again until it has ended.
+
+        Raises ReplayUnfinished after `wait_s` seconds; the replay goes on.
+        """
+        for pause_s in pauses(replay_id, wait_s):
+            found = await self.replay(replay_id)
+            yield found
+            if found.has_ended:
+                return
+            await asyncio.sleep(pause_s)
+
+    async def wait_for_replay(self, replay_id: str, *, wait_s: float | None = WAIT_S) -> Replay:
+        """The replay when it has ended. Raises ReplayUnfinished after `wait_s` seconds."""
+        async for found in self.follow_replay(replay_id, wait_s=wait_s):  # noqa: B007 - the last one is meant
+            pass
+        return found
 
     # Each is described where its request is.
     create = _method(calls.runs.create)
@@ -180,6 +203,18 @@ class AsyncStudio:
     batch = _method(calls.batches.batch)
     batches = _listing(calls.batches.batches)
     cancel_batch = _method(calls.batches.cancel_batch)
+
+    create_replay = _method(calls.replays.create_replay)
+    replay = _method(calls.replays.replay)
+    replays = _listing(calls.replays.replays)
+    replay_runs = _listing(calls.replays.replay_runs)
+    replay_diff = _method(calls.replays.replay_diff)
+    cancel_replay = _method(calls.replays.cancel_replay)
+    diff = _method(calls.replays.diff)
+    lineage = _method(calls.replays.lineage)
+
+    bundle_key = _method(calls.bundles.bundle_key)
+    import_bundle = _method(calls.bundles.import_bundle)
 
     sessions = _listing(calls.sessions.sessions)
     session = _method(calls.sessions.session)
@@ -261,6 +296,14 @@ class AsyncStudio:
                     if feed.ended:
                         return
         feed.finish()
+
+    async def _save(self, arguments: dict[str, Any], target: Path, overwrite: bool) -> None:
+        tries = Tries(self._retry)
+        while True:
+            try:
+                return await self._download(arguments, target, overwrite)
+            except StudioError as error:
+                await asyncio.sleep(tries.wait_after(error))
 
     async def _download(self, arguments: dict[str, Any], target: Path, overwrite: bool) -> None:
         with network_errors(self.address), new_file(target, overwrite=overwrite) as file:

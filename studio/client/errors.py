@@ -7,6 +7,7 @@ StudioError
 ├── NotSaved            a file cannot be written, or is there already: give another place
 ├── BadAnswer           an answer that this client does not understand: the versions may differ
 ├── StillRunning        the run goes on, longer than was waited for: ask for it again later
+├── ReplayUnfinished    the same of a replay
 └── ApiError            the server said no, as a problem document (RFC 9457)
     ├── Unauthorized    the API key is missing, wrong or does not allow this
     ├── NotFound        there is no such thing
@@ -54,6 +55,14 @@ class StillRunning(StudioError):
     def __init__(self, message: str, run_id: str) -> None:
         super().__init__(message)
         self.run_id = run_id
+
+
+class ReplayUnfinished(StudioError):
+    """The replay had not ended when the time to wait for it was over; it goes on."""
+
+    def __init__(self, message: str, replay_id: str) -> None:
+        super().__init__(message)
+        self.replay_id = replay_id
 
 
 class FieldError(BaseModel):

@@ -28,8 +28,7 @@ def client_arguments(address: Address) -> dict[str, Any]:
 
 def call_arguments(call: Call[Any], timeout_s: float) -> dict[str, Any]:
     """For `request` of either client. Raises Unsendable."""
-    content = _json_bytes(call.body) if call.body is not None else _lines(call.lines)
-    media_type = "application/x-ndjson" if call.body is None else "application/json"
+    media_type, content = _content(call)
     return {
         "method": call.method,
         "url": call.path,
@@ -50,13 +49,19 @@ def feed_arguments(feed: Feed) -> dict[str, Any]:
     }
 
 
-def file_arguments(run_id: str, name: str, timeout_s: float) -> dict[str, Any]:
+def artifact_arguments(run_id: str, name: str, timeout_s: float) -> dict[str, Any]:
     """For `stream` of either client, whose bytes are those of an artifact."""
-    return {
-        "method": "GET",
-        "url": path("runs", run_id, "artifacts", name),
-        "timeout": httpx.Timeout(timeout_s, connect=CONNECT_S),
-    }
+    return _file_arguments(path("runs", run_id, "artifacts", name), timeout_s)
+
+
+def bundle_arguments(run_id: str, redact: Sequence[str], timeout_s: float) -> dict[str, Any]:
+    """For `stream` of either client, whose bytes are a bundle."""
+    query = {"redact": ",".join(redact)} if redact else {}
+    return _file_arguments(path("runs", run_id, "bundle"), timeout_s) | {"params": query}
+
+
+def _file_arguments(url: str, timeout_s: float) -> dict[str, Any]:
+    return {"method": "GET", "url": url, "timeout": httpx.Timeout(timeout_s, connect=CONNECT_S)}
 
 
 @contextmanager
@@ -96,6 +101,14 @@ def no_stream(response: httpx.Response, body: bytes) -> StudioError:
     if response.is_success:
         return BadAnswer("the server answered with something else than a stream of events")
     return error_of(response.status_code, response.headers, body)
+
+
+def _content(call: Call[Any]) -> tuple[str, bytes | None]:
+    if call.file is not None:
+        return "application/octet-stream", call.file
+    if call.body is not None:
+        return "application/json", _json_bytes(call.body)
+    return "application/x-ndjson", _lines(call.lines)
 
 
 def _json_bytes(value: object) -> bytes:

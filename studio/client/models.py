@@ -14,6 +14,7 @@ from shared.steps import (
     Failure,
     KnownStep,
     Parameters,
+    ReplayPlan,
     RunStatus,
     ToolResult,
     UnknownStep,
@@ -41,7 +42,8 @@ class RunSummary(Answer):
 
     A very long prompt or response is cut; then `prompt_body` or `response_body` names the whole. The cost
     is in USD, None while no charge is known; `unpriced` counts the charges without a known price, and
-    `charged` the model calls that are charged so far (None: the server does not say).
+    `charged` the model calls that are charged so far (None: the server does not say). `replay`: of which
+    run it is a replay, and how.
     """
 
     run_id: str
@@ -71,6 +73,7 @@ class RunSummary(Answer):
     unpriced: int | None = None
     charged: int | None = None
     error: Failure | None = None
+    replay: ReplayPlan | None = None
 
     @property
     def lacks_charges(self) -> bool:

@@ -60,6 +60,8 @@ class RunFilters(TypedDict, total=False):
     session_id: str | None
     user_id: str | None
     group: str | None
+    replay_id: str | None
+    source_run_id: str | None
 
 
 class ToolChanges(TypedDict, total=False):
@@ -90,11 +92,16 @@ class WebhookChanges(TypedDict, total=False):
 def run_body(prompt: str, options: RunOptions) -> dict[str, JsonValue]:
     """The body of POST /api/runs."""
     given = _given(options)
-    parameters = {name: given.pop(name) for name in PARAMETERS if name in given}
     if "messages" in given:
         given["messages"] = [message.model_dump(mode="json") for message in options["messages"]]
-    body = {"prompt": prompt, **given, **({"parameters": parameters} if parameters else {})}
-    return cast(dict[str, JsonValue], body)  # the options have JSON's types
+    return cast(dict[str, JsonValue], {"prompt": prompt, **with_parameters(given)})  # JSON's types
+
+
+def with_parameters(given: Mapping[str, object]) -> dict[str, object]:
+    """Options as the API has them: the model's parameters by themselves."""
+    parameters = {name: given[name] for name in PARAMETERS if name in given}
+    others = {name: value for name, value in given.items() if name not in PARAMETERS}
+    return {**others, **({"parameters": parameters} if parameters else {})}
 
 
 def chat_body(message: str, options: ChatOptions) -> dict[str, JsonValue]:

@@ -5,7 +5,7 @@ What is asked and how answers are read is in `calls/`; when something is tried a
 
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
@@ -21,11 +21,13 @@ from studio.client.errors import StudioError, error_of
 from studio.client.events import Event
 from studio.client.feed import Feed
 from studio.client.files import new_file
+from studio.client.following import pauses
 from studio.client.http import (
+    artifact_arguments,
+    bundle_arguments,
     call_arguments,
     client_arguments,
     feed_arguments,
-    file_arguments,
     network_errors,
     no_stream,
     result,
@@ -34,6 +36,7 @@ from studio.client.http import (
 from studio.client.methods import described
 from studio.client.models import Run
 from studio.client.options import RunOptions
+from studio.client.replay_models import Replay
 from studio.client.retries import USUAL, RetryPolicy, Tries
 
 Item = TypeVar("Item")
@@ -131,12 +134,32 @@ class Studio:
 
         Raises NotSaved when it cannot be written, or there is one already and `overwrite` is not given.
         """
-        tries = Tries(self._retry)
-        while True:
-            try:
-                return self._download(file_arguments(run_id, name, self._timeout_s), Path(target), overwrite)
-            except StudioError as error:
-                time.sleep(tries.wait_after(error))
+        self._save(artifact_arguments(run_id, name, self._timeout_s), Path(target), overwrite)
+
+    def save_bundle(
+        self, run_id: str, target: Path | str, *, redact: Sequence[str] = (), overwrite: bool = False
+    ) -> None:
+        """Write a run that has ended to `target` as a signed file, without the parts that `redact` names:
+        metadata, user, session, people, reasoning, artifacts. Raises NotSaved as `save_artifact` does."""
+        self._save(bundle_arguments(run_id, redact, self._timeout_s), Path(target), overwrite)
+
+    def follow_replay(self, replay_id: str, *, wait_s: float | None = None) -> Generator[Replay, None, None]:
+        """A replay as it is now, and again and again until it has ended.
+
+        Raises ReplayUnfinished after `wait_s` seconds; the replay goes on.
+        """
+        for pause_s in pauses(replay_id, wait_s):
+            found = self.replay(replay_id)
+            yield found
+            if found.has_ended:
+                return
+            time.sleep(pause_s)
+
+    def wait_for_replay(self, replay_id: str, *, wait_s: float | None = WAIT_S) -> Replay:
+        """The replay when it has ended. Raises ReplayUnfinished after `wait_s` seconds."""
+        for found in self.follow_replay(replay_id, wait_s=wait_s):  # noqa: B007 - the last one is meant
+            pass
+        return found
 
     # Each is described where its request is.
     create = _method(calls.runs.create)
@@ -168,6 +191,18 @@ class Studio:
     batch = _method(calls.batches.batch)
     batches = _listing(calls.batches.batches)
     cancel_batch = _method(calls.batches.cancel_batch)
+
+    create_replay = _method(calls.replays.create_replay)
+    replay = _method(calls.replays.replay)
+    replays = _listing(calls.replays.replays)
+    replay_runs = _listing(calls.replays.replay_runs)
+    replay_diff = _method(calls.replays.replay_diff)
+    cancel_replay = _method(calls.replays.cancel_replay)
+    diff = _method(calls.replays.diff)
+    lineage = _method(calls.replays.lineage)
+
+    bundle_key = _method(calls.bundles.bundle_key)
+    import_bundle = _method(calls.bundles.import_bundle)
 
     sessions = _listing(calls.sessions.sessions)
     session = _method(calls.sessions.session)
@@ -246,6 +281,14 @@ class Studio:
                 if feed.ended:
                     return
         feed.finish()
+
+    def _save(self, arguments: dict[str, Any], target: Path, overwrite: bool) -> None:
+        tries = Tries(self._retry)
+        while True:
+            try:
+                return self._download(arguments, target, overwrite)
+            except StudioError as error:
+                time.sleep(tries.wait_after(error))
 
     def _download(self, arguments: dict[str, Any], target: Path, overwrite: bool) -> None:
         with (

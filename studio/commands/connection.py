@@ -18,8 +18,9 @@ PATIENCE = RetryPolicy(tries=4, shortest_s=0.2, longest_s=10.0)
 
 
 @contextmanager
-def connected() -> Iterator[Studio]:
-    """A client of the server that is found. Errors are told on standard error and end the command."""
+def connected(trouble: int = FAILED) -> Iterator[Studio]:
+    """A client of the server that is found. Errors are told on standard error and end the command with the
+    exit code `trouble`."""
     origin = key_origin = ""
     try:
         with Studio(retry=PATIENCE) as studio:
@@ -27,7 +28,7 @@ def connected() -> Iterator[Studio]:
             yield studio
     except StudioError as error:
         tell(error, key_origin if isinstance(error, Unauthorized) else origin)
-        raise typer.Exit(FAILED) from error
+        raise typer.Exit(trouble) from error
 
 
 def tell(error: StudioError, origin: str = "") -> None:

@@ -19,6 +19,7 @@ def places(url: str, key_file: str) -> Table:
         ("API key", key_file),
         ("your own prompt", f'{studio} run "What is 2 to the power of 10?"'),
         ("all runs", f"{studio} runs"),
+        ("one of them again", f"{studio} replay RUN --model NAME --samples 20"),
     ):
         grid.add_row(Text(label, "dim"), Text(value))
     return grid

@@ -16,6 +16,7 @@ from studio.commands.connection import tell
 from studio.demo.approval import Attended
 from studio.demo.asking import ask_all
 from studio.demo.places import command, places
+from studio.demo.replaying import replay_otherwise
 from studio.demo.signals import Interrupts
 from studio.demo.stage import Stage, running_stack
 from studio.stack.causes import in_words
@@ -56,11 +57,13 @@ def _perform(stage: Stage, console: Console) -> int:
     try:
         with Attended(state.gateway_url, Path(state.key_file).read_text().strip()) as studio:
             runs = ask_all(studio, state, console)
+            is_good = all(run.status is RunStatus.COMPLETED for run in runs)
+            is_good = is_good and replay_otherwise(studio, runs[0], console)
     except StudioError as error:
         tell(error, f"the stack in {state.folder}")
         return FAILED
     console.print(Text(), _summary(runs))
-    return COMPLETED if all(run.status is RunStatus.COMPLETED for run in runs) else FAILED
+    return COMPLETED if is_good else FAILED
 
 
 def _linger(stage: Stage, console: Console, *, once: bool) -> None:

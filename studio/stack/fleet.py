@@ -26,7 +26,7 @@ class Fleet:
         self._folder = folder
         self._plan = plan
         self._options = options
-        self._pepper = folder.pepper()
+        self._pepper, self._bundle_key = folder.pepper(), folder.bundle_key()
         self.cancel = threading.Event()
         self.nats = NatsServer(
             folder.nats, port=plan.ports[BROKER], monitor_port=plan.ports[MONITOR], log=folder.log(BROKER)
@@ -128,6 +128,7 @@ class Fleet:
             MARK: str(self._folder.root),
             "NATS_URL": self.nats.url,
             "API_KEY_PEPPER": self._pepper,
+            "BUNDLE_SIGNING_KEY": self._bundle_key,
             "WORKSPACE_DIR": str(self._folder.workspace),
             **self._plan.provider.environment,
         }

@@ -1,5 +1,6 @@
 """The data folder of a stack: where everything lies, who may read it, and who holds it."""
 
+import base64
 import fcntl
 import os
 import time
@@ -70,6 +71,11 @@ class DataFolder:
     def pepper(self) -> str:
         """The secret that API keys are hashed with; made once. Without it every stored key is worthless."""
         return read_or_make_secret(self.root / "api-key-pepper")
+
+    def bundle_key(self) -> str:
+        """What this stack signs its bundles with; made once. Others know it by its public half."""
+        seed = bytes.fromhex(read_or_make_secret(self.root / "bundle-signing-key"))
+        return base64.b64encode(seed).decode()
 
 
 class FolderLock:

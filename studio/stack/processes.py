@@ -99,6 +99,13 @@ SERVICES = (
         after=("migrations", "streams"),
     ),
     Service(
+        "replayer",
+        8004,
+        needs=("NATS_URL", "DATABASE_URL"),
+        takes=("DATABASE_*", "REPLAYER_*", "REDACT_PATTERNS"),
+        after=("migrations", "streams"),
+    ),
+    Service(
         RUNNER,
         8001,
         needs=("NATS_URL", "MISTRAL_API_KEY", "WORKSPACE_DIR"),
@@ -118,7 +125,7 @@ SERVICES = (
         needs=("NATS_URL", "DATABASE_URL", "API_KEY_PEPPER"),
         takes=(
             *("MISTRAL_MODEL", "MAX_TOKENS", "TEMPERATURE", "DATABASE_*", "GATEWAY_*", "REDACT_PATTERNS"),
-            "TOOLS_ALLOW_PRIVATE",
+            *("TOOLS_ALLOW_PRIVATE", "BUNDLE_*"),
         ),
         after=("migrations", "streams"),
         stage=1,

@@ -91,3 +91,12 @@ def _roughly(span: timedelta) -> str:
         if seconds >= size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
+
+
+def figure(value: float, *, sign: bool = False) -> str:
+    """Three figures, or all before the point: `0.00357`, `31.2`, `1,234`."""
+    if not 1e-6 <= abs(value) < 1000:
+        return format(
+            value, f"{'+' if sign and value else ''}{',.0f' if 1000 <= abs(value) < 1e15 else '.3g'}"
+        )
+    return format(Decimal(format(value, ".3g")), f"{'+' if sign else ''}f")

@@ -67,6 +67,11 @@ def _head(run: Run) -> Table:
     for label, value in (("session", run.session_id), ("user", run.user_id), ("group", run.group)):
         if value and value != "default":
             grid.add_row(label, one_line(value))
+    if (plan := run.replay) is not None:
+        at = f" at step {plan.fork_step}" if plan.fork_step is not None else ""
+        edits = ", ".join(f"{edit.step}.{edit.field}" for edit in plan.edits)
+        edited = f", edited {edits}" if edits else ""
+        grid.add_row("replay", f"{plan.mode} of {plan.source_run_id}{at}{edited}")
     if run.artifacts:
         files = ", ".join(f"{one_line(file.name, 60)} ({size(file.size)})" for file in run.artifacts)
         save = f"  `studio artifacts {run.run_id[-8:]} --save DIR`"

@@ -19,6 +19,7 @@ from shared.step_codec import decode_steps
 from shared.steps import RunStatus
 from studio.stack.supervisor import Stack
 from tests.e2e.embedded import command, embedded_stack, environment, studio, with_project
+from tests.support.bundles import changed
 from tests.support.waiting import eventually, run_alone
 
 QUESTION = "What is 5 + 10, then multiply by 3?"
@@ -157,6 +158,26 @@ def test_terminal_sees_the_model_think_and_write(folder: Path) -> None:
     assert "writing" in output
     assert "agent-response" in output
     assert output.count("\x1b[?25l") == output.count("\x1b[?25h") > 0
+
+
+def test_a_run_is_taken_elsewhere_as_a_file_and_back(folder: Path, tmp_path: Path) -> None:
+    for prompt in ("What is 5 + 10?", QUESTION):
+        run_id = run_id_in(studio(folder, "run", prompt, "--session", "of-a-file").stdout)
+    file = tmp_path / "run.studio"
+    assert studio(folder, "bundle", run_id, "-o", str(file), "--redact", "metadata").returncode == 0
+    elsewhere = studio(tmp_path, "replay", "run.studio", STUDIO_URL="http://127.0.0.1:9")
+    assert (elsewhere.returncode, elsewhere.stderr) == (0, "")
+    assert f"run {run_id}  completed" in elsewhere.stdout
+    assert "3 requests to the model are made again just as they were recorded" in elsewhere.stdout
+    imported = studio(folder, "import", str(file))
+    assert imported.returncode == 0, imported.stderr
+    verified = studio(folder, "verify", run_id_in(imported.stdout))
+    assert verified.stdout == "1 verified: 1 equal, 0 parted\n"
+    file.write_bytes(changed(file.read_bytes(), "steps.jsonl", lambda data: data.replace(b"45", b"46", 1)))
+    for typed in (("replay", "run.studio"), ("import", str(file))):
+        refused = studio(tmp_path if typed[0] == "replay" else folder, *typed)
+        assert refused.returncode == (2 if typed[0] == "replay" else 1)
+        assert re.search(r"steps\.jsonl, step \d+: content does not match its hash", refused.stderr)
 
 
 def test_nothing_runs_in_another_folder(folder: Path, tmp_path: Path) -> None:

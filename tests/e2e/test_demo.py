@@ -60,6 +60,9 @@ def test_demo_runs_its_prompts_and_ends_by_itself(tmp_path: Path) -> None:
     assert output.count("retry  ") == 2
     assert re.search(r"`\S*studio approve [0-9a-f]{8}`", output)
     assert QUESTION.search(output), output
+    assert re.search(r"^replay  What is 5 \+ 10.* with mistral-small-latest$", output, re.MULTILINE)
+    assert "/model  [-mistral-large-latest-]{+mistral-small-latest+}" in output
+    assert re.search(r"^completed  rerun · 1 run · 0\.\d{6} USD", output, re.MULTILINE)
     summary = output[output.index("prompt ") :]
     assert len(ROW.findall(summary)) == 4
     # What has ended is not advertised.

@@ -20,7 +20,7 @@ from tests.support.waiting import eventually, run_alone
 
 STUDIO = (sys.executable, "-m", "studio.cli")
 QUESTION = "What is 5 + 10, then multiply by 3?"
-SERVICES = ["nats", "postgres", "simulator", "recorder", "cost", "runner", "gateway"]
+SERVICES = ["nats", "postgres", "simulator", "recorder", "cost", "replayer", "runner", "gateway"]
 GIB_IN_MIB = 1024
 RUNNER_GRACE_S = TABLE.service("runner").grace_s
 
@@ -118,6 +118,7 @@ def test_no_secret_is_in_any_log(terminal: Terminal) -> None:
         (terminal.folder / name).read_text().strip()
         for name in ("api-key", "api-key-pepper", "postgres/password", "nats/password")
     ]
+    secrets.append(DataFolder.at(terminal.folder).bundle_key())
     logs = list((terminal.folder / "logs").iterdir())
     assert len(logs) >= len(SERVICES)
     for log in logs:

@@ -25,7 +25,7 @@ from shared.bus import (
     jetstream,
     make_broker,
 )
-from shared.consumer import Handler, StepConsumer
+from shared.consumer import STEPS_OF_RUNS, Consumer, Handler
 from shared.dead_letters import DeadLetters, resend
 from shared.errors import Permanent, Unavailable
 from shared.puller import Puller
@@ -74,12 +74,18 @@ async def connected(url: str, name: str = "consumer") -> AsyncIterator[Client]:
 
 @asynccontextmanager
 async def consuming(
-    client: Client, handler: Handler, *, durable: Durable = QUICK, most: int = 100, declared: bool = True
-) -> AsyncIterator[StepConsumer]:
+    client: Client,
+    handler: Handler[Step],
+    *,
+    durable: Durable = QUICK,
+    most: int = 100,
+    declared: bool = True,
+) -> AsyncIterator[Consumer[Step]]:
     if declared:
         await jetstream(client).add_consumer(durable.stream, durable.config(1))
     async with Puller(client, durable.stream, durable.name, limit=2 * most) as puller:
-        consumer = StepConsumer(puller, handler, DeadLetters(client, durable.name), most_messages=most)
+        letters = DeadLetters(client, durable.name)
+        consumer = Consumer(puller, handler, letters, STEPS_OF_RUNS, most_messages=most)
         consumer.start()
         try:
             yield consumer
@@ -384,7 +390,8 @@ async def test_a_graceful_stop_finishes_the_batch_in_hand_and_hands_back_the_res
     await jetstream(client).add_consumer(RUNS, RECORDER.config(1))
     await publish_steps(client, key, 50)
     async with Puller(client, RUNS, RECORDER.name, limit=40) as puller:
-        consumer = StepConsumer(puller, slow, DeadLetters(client, "recorder"), most_messages=10)
+        letters = DeadLetters(client, "recorder")
+        consumer = Consumer(puller, slow, letters, STEPS_OF_RUNS, most_messages=10)
         consumer.start()
         await eventually(lambda: consumer._busy)
         stopping = asyncio.create_task(consumer.stop(within_s=5))
@@ -409,7 +416,7 @@ async def test_a_stop_that_cannot_wait_hands_the_batch_back(client: Client) -> N
 
     await publish_steps(client, key, 5)
     async with Puller(client, RUNS, RECORDER.name, limit=20) as puller:
-        consumer = StepConsumer(puller, stuck, DeadLetters(client, "recorder"))
+        consumer = Consumer(puller, stuck, DeadLetters(client, "recorder"), STEPS_OF_RUNS)
         consumer.start()
         await eventually(lambda: consumer._busy)
         await asyncio.wait_for(consumer.stop(within_s=0.1), 5)

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.support.fake_runner import running_fake_runner
 from tests.support.gateway import projecting, running_gateway
 from tests.support.migrations import ROOT
+from tests.support.replayer import replayers
 
 HOOKS = {"SCHEMATHESIS_HOOKS": "tests.support.schemathesis_hooks", "PYTHONPATH": str(ROOT)}
 
@@ -18,6 +19,7 @@ async def test_no_request_of_the_description_gets_an_answer_that_is_not_in_it(
     async with (
         running_gateway(nats_url, database_url) as gateway,
         running_fake_runner(gateway.nats),
+        replayers(nats_url, database_url),
         projecting(gateway.nats, gateway.database),
     ):
         arguments = (

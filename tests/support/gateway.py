@@ -14,11 +14,12 @@ from services.gateway.keys import Keys
 from services.recorder.handlers import Recorder
 from shared.bodies import BodyStore
 from shared.bus import COST, RECORDER, client_of, make_broker
-from shared.consumer import StepConsumer
+from shared.consumer import STEPS_OF_RUNS, Consumer
 from shared.database import Database
 from shared.dead_letters import DeadLetters
 from shared.price_book import PriceBook
 from shared.puller import Puller
+from shared.steps import Step
 from tests.support.serving import serving
 
 PEPPER = "a pepper for tests only"
@@ -69,12 +70,12 @@ async def projecting(client: Client, database: Database) -> AsyncIterator[None]:
         RECORDER: Recorder(database, BodyStore(client)).record,
         COST: Accountant(database, PriceBook()).charge,
     }
-    consumers: list[StepConsumer] = []
+    consumers: list[Consumer[Step]] = []
     pullers = [Puller(client, durable.stream, durable.name, limit=1000) for durable in handlers]
     try:
         for puller, (durable, handler) in zip(pullers, handlers.items(), strict=True):
             await puller.__aenter__()
-            consumer = StepConsumer(puller, handler, DeadLetters(client, durable.name))
+            consumer = Consumer(puller, handler, DeadLetters(client, durable.name), STEPS_OF_RUNS)
             consumer.start()
             consumers.append(consumer)
         yield

@@ -23,7 +23,7 @@ UNLESS_NAMED: Final = ("write-only-key", "unknown-parameter")
 OF_BODIES: Final = ("slow-body", "large-body", "form-body")
 HEADERS: Final[dict[str, dict[str, Any]]] = {
     "Location": {
-        "description": "Where the run is.",
+        "description": "Where it is.",
         "schema": {"type": "string", "format": "uri-reference"},
         "example": f"/api/runs/{ANSWERS['accepted'].value['run_id']}",
     },

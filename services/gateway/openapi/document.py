@@ -13,6 +13,7 @@ from services.gateway.examples import ANSWERS
 from services.gateway.openapi.describe import SCHEMA_REF
 from services.gateway.openapi.problem_examples import PROBLEMS
 from services.gateway.problems import ProblemDocument
+from services.gateway.replays.inputs import ReplayInput, SimpleReplayInput
 from services.gateway.requests import (
     CancelInput,
     ChatInput,
@@ -33,6 +34,7 @@ MODELS: Final[tuple[type[BaseModel], ...]] = (
     *(AgentInput, AgentDefinition),
     *(HttpToolInput, ToolChange, McpServerInput, McpServerChange),
     *(WebhookInput, WebhookChange, ScheduleInput, ScheduleChange),
+    *(ReplayInput, SimpleReplayInput),
     ProblemDocument,
 )
 TAGS: Final = [
@@ -41,6 +43,11 @@ TAGS: Final = [
         "name": "steering",
         "description": "What waits for a person, and what a person says to it; retries; trees of runs.",
     },
+    {
+        "name": "replays",
+        "description": "Runs once more: verified, with anything changed, forked at a step; and a verdict.",
+    },
+    {"name": "bundles", "description": "Runs as signed files, which replay anywhere and prove themselves."},
     {
         "name": "chat",
         "description": "One message in, one answer out; each is a run. Over a WebSocket, `/api/ws/chat`, "

@@ -5,14 +5,17 @@ from typing import Final
 from services.gateway.agents import examples as agents
 from services.gateway.examples import BATCH_ID, BODY_SHA256, RUN_ID, SCHEDULE_ID
 from services.gateway.problems import (
+    BUNDLE_INVALID,
     FORBIDDEN,
     INVALID,
     KEY_REUSED,
     NOT_FOUND,
+    NOT_SET_UP,
     REQUEST_TIMEOUT,
     RUN_ACTIVE,
     RUN_FAILED,
     RUN_FINISHED,
+    RUN_TOO_LARGE,
     RUN_UNFINISHED,
     TOO_LARGE,
     TOO_MANY_RUNS,
@@ -24,6 +27,7 @@ from services.gateway.problems import (
     unauthorized,
     unavailable,
 )
+from services.gateway.replays import examples as replays
 from services.gateway.tools import examples as tools
 from services.gateway.waiting import examples as waiting
 from services.gateway.webhooks import examples as webhooks
@@ -32,6 +36,12 @@ from services.gateway.webhooks.hooks import no_such_delivery, no_such_webhook
 _MISTYPED: Final = (
     FieldError(field="prompt", message="this field is required"),
     FieldError(field="promt", message="unknown field; the fields here are prompt, user_id"),
+)
+_TOO_LARGE_TOGETHER: Final = (FieldError(field="right", message="too large to be compared with left"),)
+_STEP: Final = FieldError(field="steps.jsonl, step 3", message="content does not match its hash")
+_SIGNER: Final = FieldError(
+    field="manifest.json",
+    message="it is signed by 21fe31dfa154a261, which is not one of BUNDLE_TRUSTED_KEYS; add its key there",
 )
 PROBLEMS: Final[dict[str, Problem]] = {
     "no-key": unauthorized(
@@ -62,6 +72,27 @@ PROBLEMS: Final[dict[str, Problem]] = {
         KEY_REUSED, "this Idempotency-Key was used for another request; use a new key for a new request"
     ),
     "run-active": Problem(RUN_ACTIVE, f"the run is running; cancel it first: POST /api/runs/{RUN_ID}/cancel"),
+    "run-goes-on": Problem(
+        RUN_ACTIVE, "the run is running; a bundle is made of a run that has ended", run_id=RUN_ID
+    ),
+    "run-too-large": Problem(
+        RUN_TOO_LARGE,
+        "its steps and values have more than 33554432 bytes (BUNDLE_MAX_BYTES)",
+        run_id=RUN_ID,
+    ),
+    "no-signing-key": Problem(
+        NOT_SET_UP, "bundles are signed, and there is no key to sign with: set BUNDLE_SIGNING_KEY"
+    ),
+    "large-bundle": Problem(TOO_LARGE, "the body is larger than the limit of 33554432 bytes"),
+    "json-bundle": Problem(
+        UNSUPPORTED_MEDIA_TYPE, "the content type is 'application/json'; send application/octet-stream"
+    ),
+    "tampered-bundle": Problem(BUNDLE_INVALID, f"{_STEP.field}: {_STEP.message}", errors=[_STEP]),
+    "unknown-signer": Problem(BUNDLE_INVALID, f"{_SIGNER.field}: {_SIGNER.message}", errors=[_SIGNER]),
+    "unknown-part": invalid(
+        "redact",
+        "unknown part 'prompt'; there is metadata, user, session, people, reasoning, artifacts",
+    ),
     "run-finished": Problem(RUN_FINISHED, "the run is completed; there is nothing to cancel"),
     "large-body": Problem(TOO_LARGE, "the body is larger than the limit of 1048576 bytes"),
     "form-body": Problem(
@@ -71,6 +102,7 @@ PROBLEMS: Final[dict[str, Problem]] = {
     **agents.PROBLEMS,
     **waiting.PROBLEMS,
     **tools.PROBLEMS,
+    **replays.problems(RUN_ID),
     "no-such-group": Problem(
         NOT_FOUND, "no run has the label 'weekly'; GET /api/groups lists the labels there are"
     ),
@@ -93,6 +125,16 @@ PROBLEMS: Final[dict[str, Problem]] = {
     "long-note": invalid("text", "String should have at most 16384 characters"),
     "unknown-parameter": invalid("verbose", "unknown query parameter; there is none here"),
     "large-limit": invalid("limit", "Input should be less than or equal to 200"),
+    "long-diff": Problem(
+        INVALID,
+        "the two runs have 31,204 steps together; at most 20,000 can be compared",
+        errors=_TOO_LARGE_TOGETHER,
+    ),
+    "large-diff": Problem(
+        INVALID,
+        "the steps of the two runs are too large; at most 16,777,216 bytes can be compared",
+        errors=_TOO_LARGE_TOGETHER,
+    ),
     "bad-cursor": invalid("cursor", "give the next_cursor of an earlier answer, unchanged, or leave it out"),
     "bad-after": invalid("after", "Input should be greater than or equal to -1"),
     "bad-event-id": invalid("Last-Event-ID", "String should match pattern '^[0-9]{1,9}$'"),
@@ -115,6 +157,7 @@ PROBLEMS: Final[dict[str, Problem]] = {
     "key-not-checked": unavailable("the API key cannot be checked: the database is away", retry_after_s=2),
     "broker-away": unavailable("the broker does not answer as it should right now; try again"),
     "database-away": unavailable("the database does not answer as it should right now; try again"),
+    "busy-diff": unavailable("too many runs are being compared at the same time; try again"),
     "no-runner": unavailable("no runner has announced its tools yet", retry_after_s=2),
     "not-confirmed": unavailable(
         "the broker did not confirm the run: it is away, or its stream is full; the run may have been "

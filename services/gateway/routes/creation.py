@@ -24,15 +24,19 @@ async def id_for(
         return UUID(fresh), False
     body = asked.model_dump_json(exclude_unset=True) if asked is not None else ""
     digest = hashlib.sha256(f"{request.method} {request.url.path}\n{body}".encode()).hexdigest()
+    known = await claimed(request, caller, key, Entry(run_id=fresh, request=digest))
+    return UUID(known), known != fresh
+
+
+async def claimed(request: Request, caller: Principal, key: str, entry: Entry) -> str:
+    """The id that the key stands for. Raises Problem as `Idempotency.claim` does."""
     try:
         # Apart from the keys of runs: no project begins with an underscore.
-        name = f"_created.{caller.project}"
-        known = await parts_of(request).idempotency.claim(name, key, Entry(run_id=fresh, request=digest))
+        return await parts_of(request).idempotency.claim(f"_created.{caller.project}", key, entry)
     except Problem as problem:
         if problem.kind is not KEY_REUSED:
             raise
         raise Problem(KEY_REUSED, problem.detail) from None  # what it belongs to is no run
-    return UUID(known), known != fresh
 
 
 def uuid_of(text: str, otherwise: Problem) -> UUID:

@@ -1,6 +1,7 @@
 """Runs: start, list, look at, cancel, delete. Following one live is in `events.py`."""
 
 from typing import Annotated, Final
+from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field, JsonValue
@@ -51,6 +52,18 @@ class RunQuery(BaseModel):
     session_id: Label = Field(default=None, description="Only runs of this session.", examples=["session-7"])
     user_id: Label = Field(default=None, description="Only runs for this user.", examples=["user-42"])
     group: Label = Field(default=None, description="Only runs with this label.", examples=["nightly"])
+    replay_id: UUID | None = Field(
+        default=None, description="Only runs of this replay.", examples=[examples.REPLAY_ID]
+    )
+    source_run_id: UUID | None = Field(
+        default=None, description="Only runs that replay this run.", examples=[examples.RUN_ID]
+    )
+    verifications: bool = Field(
+        default=False,
+        description="Runs that only verify another run too; else they are listed with replay_id or "
+        "source_run_id alone.",
+        examples=[True],
+    )
     limit: int = Field(default=50, ge=1, le=200, description="Most runs of the page.", examples=[20])
     cursor: str | None = Field(
         default=None,
@@ -61,8 +74,8 @@ class RunQuery(BaseModel):
 
     @property
     def filter(self) -> RunFilter:
-        labels = self.model_dump(include={"agent", "model", "session_id", "user_id"})
-        return RunFilter(**labels, status=self.status.value if self.status else None, group_name=self.group)
+        same = self.model_dump(exclude={"status", "group", "limit", "cursor"})
+        return RunFilter(**same, status=self.status.value if self.status else None, group_name=self.group)
 
 
 @router.post(

@@ -1,5 +1,6 @@
-"""Runs in the shortest form: `POST /run`, `GET /runs`, `GET /runs/{run_id}`."""
+"""Runs in the shortest form: `POST /run`, `POST /replay`, `GET /runs`, `GET /runs/{run_id}`."""
 
+import difflib
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
@@ -14,14 +15,19 @@ from services.gateway.limits import read_model
 from services.gateway.openapi.describe import gives, operation_id, refuses, takes
 from services.gateway.parts import parts_of
 from services.gateway.reads import RunFilter
-from services.gateway.requests import PromptInput
+from services.gateway.replays.inputs import ChangesInput, ReplayInput, SimpleReplayInput
+from services.gateway.replays.refusals import never_ran
+from services.gateway.requests import ParametersInput, PromptInput
 from services.gateway.routes.chat import ANSWER_S, REFUSALS, answer_of
+from services.gateway.routes.creation import id_for
 from services.gateway.routes.parameters import IdempotencyKey, OnlyKnown, RunIdPath, run_key
+from services.gateway.routes.replays import OF_SOURCES, wish
 from services.gateway.simple_views import SimpleRun, SimpleRunDetail, simple_detail, simple_run
 from services.gateway.starter import Order
 from services.gateway.step_pages import page_of
 from services.gateway.views import View
 from shared.step_codec import decode_steps
+from shared.steps import RunStatus
 from shared.subjects import RunKey
 
 router: Final = APIRouter(tags=["simple"], dependencies=[OnlyKnown], generate_unique_id_function=operation_id)
@@ -64,6 +70,69 @@ async def run_prompt(request: Request, caller: Caller, idempotency_key: Idempote
         total_cost=float(cost.usd) if is_whole and cost.usd is not None else None,
     )
     return json_answer(answer, headers=replay_headers(is_replay))
+
+
+class SimpleReplay(View):
+    """`diff`: the unified diff of the two answers, empty when they are the same; `diff_id` names the stored
+    difference of the two runs."""
+
+    diff_id: str
+    run_id: str
+    new_run_id: str
+    original_response: str
+    new_response: str
+    diff: str
+
+
+@router.post(
+    "/replay",
+    summary="Run it again and wait",
+    response_model=SimpleReplay,
+    responses={
+        **refuses(
+            *("read-only-key", "key-reused-elsewhere", *OF_SOURCES, "unknown-override", "run-failed"),
+            *("replay-not-confirmed", "database-away", "replay-unfinished"),
+            body=True,
+        ),
+        **gives("simple-replay", description="The new run completed.", headers=(REPLAYED_HEADER,)),
+    },
+    openapi_extra=takes(SimpleReplayInput, examples.SIMPLE_REPLAY_INPUT),
+)
+async def replay_run(request: Request, caller: Caller, idempotency_key: IdempotencyKey = None) -> Response:
+    """A replay with one new run, at most 300 s; the run that is replayed need not have an answer."""
+    asked = await read_model(request, SimpleReplayInput)
+    parts, project = parts_of(request), caller.project
+    replay_id, is_known = await id_for(request, caller, idempotency_key, asked)
+    await parts.replays.place(wish(caller, _order(asked)), replay_id, is_known=is_known)
+    ended = await parts.replays.ended(project, replay_id, ANSWER_S)
+    old = (await parts.runs.find(run_key(caller, asked.run_id))).view
+    if not ended.items:
+        raise never_ran(ended.status, ended.error)
+    new_run_id = ended.items[0].run_id
+    new = (await parts.runs.find(run_key(caller, new_run_id))).view
+    response = await answer_of(parts, project, new)
+    original = await answer_of(parts, project, old) if old.status is RunStatus.COMPLETED else ""
+    stored = await parts.replays.diff(project, replay_id)
+    lines = difflib.unified_diff(
+        original.splitlines(), response.splitlines(), "original", "replayed", lineterm=""
+    )
+    answer = SimpleReplay(
+        diff_id=stored.diff_id,
+        run_id=asked.run_id,
+        new_run_id=new_run_id,
+        original_response=original,
+        new_response=response,
+        diff="\n".join(lines),
+    )
+    return json_answer(answer, headers=replay_headers(is_known))
+
+
+def _order(asked: SimpleReplayInput) -> ReplayInput:
+    given = asked.override_params
+    if given is None:
+        return ReplayInput(run_id=asked.run_id)
+    parameters = ParametersInput(**given.model_dump(include=set(ParametersInput.model_fields)))
+    return ReplayInput(run_id=asked.run_id, changes=ChangesInput(model=given.model, parameters=parameters))
 
 
 @router.get(

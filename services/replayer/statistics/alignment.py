@@ -3,14 +3,14 @@ cases."""
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.replayer.statistics.observations import Metric, Observations
+from services.replayer.statistics.observations import Observations
+from shared.findings import Metric, Unit
 
-Unit = Literal["sample", "pair", "case"]
 Values = NDArray[np.float64]
 
 ENOUGH_CASES: Final = 12

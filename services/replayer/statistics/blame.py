@@ -10,7 +10,10 @@ from itertools import accumulate
 from typing import Final
 
 from services.replayer.statistics.change_point import place_probabilities
-from services.replayer.statistics.findings import (
+from services.replayer.statistics.intervals import newcombe, wilson
+from services.replayer.statistics.search import Search
+from services.replayer.statistics.wording import describe_blame
+from shared.findings import (
     Blame,
     BlameVerdict,
     Culprit,
@@ -18,9 +21,6 @@ from services.replayer.statistics.findings import (
     PointProbability,
     Stretch,
 )
-from services.replayer.statistics.intervals import newcombe, wilson
-from services.replayer.statistics.search import Search
-from services.replayer.statistics.wording import describe_blame
 
 HOPELESS: Final = 0.5
 """A run fails from the start if not even every second try from there can be expected to succeed."""

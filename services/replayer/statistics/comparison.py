@@ -7,11 +7,11 @@ import numpy as np
 
 from services.replayer.statistics.alignment import Arms, Values, align, mean
 from services.replayer.statistics.evidence import Evidence, evidence
-from services.replayer.statistics.findings import ArmSummary, Comparison, Interval, Judgement
-from services.replayer.statistics.observations import Metric, Observations
+from services.replayer.statistics.observations import Observations
 from services.replayer.statistics.power import samples_needed
 from services.replayer.statistics.terms import Terms
 from services.replayer.statistics.wording import describe
+from shared.findings import ArmSummary, Comparison, Interval, Judgement, Metric
 
 DEFAULT = Terms()
 

@@ -9,8 +9,8 @@ import numpy as np
 from services.replayer.statistics import intervals, significance
 from services.replayer.statistics.alignment import NO_SPREAD, Arms
 from services.replayer.statistics.intervals import Interval
-from services.replayer.statistics.observations import Metric
 from services.replayer.statistics.terms import Terms
+from shared.findings import Metric
 
 
 @dataclass(frozen=True)

@@ -1,47 +1,12 @@
 """What was measured: the values of one metric of one arm, by case and sample. How they are compared is
 elsewhere."""
 
-import math
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
-
-class Metric(BaseModel):
-    """What is measured, in which unit, and which direction is good.
-
-    `bounds` are the least and the greatest value that can occur, where both are known; a binary metric has
-    0 and 1.
-    """
-
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
-
-    name: str = Field(min_length=1)
-    better: Literal["higher", "lower"]
-    unit: str = ""
-    binary: bool = False
-    bounds: tuple[float, float] | None = None
-
-    @model_validator(mode="after")
-    def _bounds_ascend(self) -> Self:
-        if self.bounds and self.bounds[0] >= self.bounds[1]:
-            raise ValueError(f"{self.name}: a lower bound and an upper one are needed, not {self.bounds}")
-        return self
-
-    @property
-    def span(self) -> tuple[float, float] | None:
-        return (0.0, 1.0) if self.binary else self.bounds
-
-    def refusal(self, value: float) -> str | None:
-        """Why this cannot be a value of the metric; None where it can."""
-        if not math.isfinite(value):
-            return f"{self.name}: {value} is no number; a run without a value has None"
-        if self.binary and value not in (0.0, 1.0):
-            return f"{self.name} is binary: {value} is neither 0 nor 1"
-        if self.span and not self.span[0] <= value <= self.span[1]:
-            return f"{self.name}: {value} lies outside {self.span[0]:g} to {self.span[1]:g}"
-        return None
+from shared.findings import Metric
 
 
 class Observations(BaseModel):

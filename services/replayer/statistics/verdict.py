@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from services.replayer.statistics.comparison import compare
-from services.replayer.statistics.findings import CandidateVerdict, Verdict
 from services.replayer.statistics.observations import Observations
 from services.replayer.statistics.schedule import Look
 from services.replayer.statistics.wording import summarise
+from shared.findings import CandidateVerdict, Verdict
 
 Measured = Sequence[Observations]
 """Of one arm: an entry for each metric, the deciding one first; the same metrics in the same order in

@@ -1,7 +1,6 @@
 """Findings in words for people: one sentence or two."""
 
-from services.replayer.statistics.findings import Blame, CandidateVerdict, Comparison, Stretch
-from services.replayer.statistics.observations import Metric
+from shared.findings import Blame, CandidateVerdict, Comparison, Metric, Stretch
 
 
 def describe(comparison: Comparison) -> str:

@@ -3,6 +3,28 @@
 A call may always be made again: one that creates something carries an idempotency key.
 """
 
-from studio.client.calls import agents, batches, runs, schedules, sessions, tools, waiting, webhooks
+from studio.client.calls import (
+    agents,
+    batches,
+    bundles,
+    replays,
+    runs,
+    schedules,
+    sessions,
+    tools,
+    waiting,
+    webhooks,
+)
 
-__all__ = ["agents", "batches", "runs", "schedules", "sessions", "tools", "waiting", "webhooks"]
+__all__ = [
+    "agents",
+    "batches",
+    "bundles",
+    "replays",
+    "runs",
+    "schedules",
+    "sessions",
+    "tools",
+    "waiting",
+    "webhooks",
+]

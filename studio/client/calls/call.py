@@ -24,7 +24,7 @@ _any: Final[TypeAdapter[JsonValue]] = TypeAdapter(JsonValue)
 class Call(Generic[Result]):
     """`read` turns the body of a success into the result. The server may take `patience_s` seconds longer
     than usual. `gone_is_done`: when it is repeated, a 404 means that an earlier try had worked. `lines` are
-    sent one JSON object a line, in place of a `body`."""
+    sent one JSON object a line, a `file` as it is, in place of a `body`."""
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
@@ -32,6 +32,7 @@ class Call(Generic[Result]):
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, JsonValue] | None = None
     lines: Sequence[Mapping[str, JsonValue]] | None = None
+    file: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     patience_s: float = 0.0
     gone_is_done: bool = False

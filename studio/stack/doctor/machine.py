@@ -92,7 +92,8 @@ def _check_folder(folder: DataFolder) -> Iterator[Finding]:
 
 def _check_secrets(folder: DataFolder) -> Iterator[Finding]:
     passwords = (folder.postgres / "password", folder.nats / "password")
-    for file in (folder.key_file, folder.root / "api-key-pepper", *passwords):
+    keys = (folder.key_file, folder.root / "api-key-pepper", folder.root / "bundle-signing-key")
+    for file in (*keys, *passwords):
         if file.exists() and file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             yield problem(f"others can read the secret in {file}", f"run: chmod 600 {file}")
 

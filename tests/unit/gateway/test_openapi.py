@@ -148,10 +148,20 @@ def test_headers_are_declared_with_examples_that_fit(document: Document, operati
             for name, header in answer.get("headers", {}).items():
                 check(document, header["schema"], header["example"])
                 declared.setdefault(name, set()).add(f"{path} {status}")
-    assert declared["Location"] == {"/api/runs 200", "/api/runs 202", "/api/runs/batch 202"}
+    assert declared["Location"] == {
+        *("/api/runs 200", "/api/runs 202", "/api/runs/batch 202"),
+        "/api/replays 202",
+    }
     assert declared["Idempotent-Replayed"] == {
         *declared["Location"],
-        *("/api/chat 200", "/run 200", "/api/agents 201", "/api/tools 201", "/api/mcp-servers 201"),
+        *(
+            "/api/chat 200",
+            "/run 200",
+            "/replay 200",
+            "/api/agents 201",
+            "/api/tools 201",
+            "/api/mcp-servers 201",
+        ),
         *("/api/webhooks 201", "/api/webhooks/{webhook_id}/test 202"),
         *("/api/schedules 201", "/api/schedules/{schedule_id}/trigger 202"),
     }

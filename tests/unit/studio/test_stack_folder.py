@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.bundle.signing import SigningKey
 from studio.stack import ownership, ports
 from studio.stack.control import stop_running
 from studio.stack.errors import AlreadyRunning, StackError
@@ -147,9 +148,15 @@ def test_a_folder_that_cannot_be_made_is_an_error_in_words(tmp_path: Path) -> No
 
 def test_others_may_pass_the_folder_and_read_nothing(folder: DataFolder) -> None:
     folder.pepper()
+    folder.bundle_key()
     assert folder.root.stat().st_mode & 0o777 == 0o711
     for path in folder.root.iterdir():
         assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_stack_signs_with_one_key_for_ever(folder: DataFolder) -> None:
+    made = folder.bundle_key()
+    assert SigningKey(made).public == SigningKey(DataFolder.at(folder.root).bundle_key()).public
 
 
 def test_what_is_made_is_closed_to_others_and_follows_no_link(folder: DataFolder) -> None:

@@ -76,8 +76,8 @@ def test_a_signal_stops_everything_in_order(
     said_last = output.partition("stopping; Ctrl-C again")[2].splitlines()
     stopped = [line.split()[1] for line in said_last if line.endswith(" stopped")]
     assert stopped[:2] == ["gateway", "runner"]
-    assert sorted(stopped[2:5]) == ["cost", "recorder", "simulator"]
-    assert stopped[5:] == ["nats", "postgres"]
+    assert sorted(stopped[2:6]) == ["cost", "recorder", "replayer", "simulator"]
+    assert stopped[6:] == ["nats", "postgres"]
     assert not (tmp_path / "data" / "state.json").exists()
 
 
@@ -113,9 +113,9 @@ def test_the_next_start_ends_what_a_killed_supervisor_left(
     left = read_state(data.state_file)
     assert left
     assert report(data).status == "abandoned"
-    assert len(find_orphans(data)) == 7
+    assert len(find_orphans(data)) == 8
     with Stack(data.root, options(tmp_path)) as stack:
-        assert "ended 7 processes" in stack.state.notes[0]
+        assert "ended 8 processes" in stack.state.notes[0]
         assert [pid for pid in pids_of(left) if pid in pids_of(stack.state)] == []
         assert report(data).healthy
     assert find_orphans(data) == []
@@ -126,7 +126,7 @@ def test_orphans_are_found_without_a_state_file(supervisor: subprocess.Popen[str
     supervisor.wait(10)
     data = DataFolder.at(tmp_path / "data")
     data.state_file.write_text("{ half a fi")
-    assert len(find_orphans(data)) == 7
+    assert len(find_orphans(data)) == 8
     result = CliRunner().invoke(app, ["down", "--folder", str(data.root)])
     assert (result.exit_code, result.output) == (0, "stopped\n")
     assert find_orphans(data) == []

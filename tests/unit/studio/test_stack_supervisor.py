@@ -89,7 +89,9 @@ def test_everything_is_ready_and_told(stack: Stack) -> None:
     assert stack.ready
     assert stack.api_key == "the-key"
     assert {each.name: each.status for each in stack.state.processes} == {
-        **dict.fromkeys(("nats", "postgres", "simulator", "recorder", "cost", "runner", "gateway"), "ready"),
+        **dict.fromkeys(
+            ("nats", "postgres", "simulator", "recorder", "cost", "replayer", "runner", "gateway"), "ready"
+        ),
         **dict.fromkeys(("migrations", "streams", "api-key"), "done"),
     }
     found = report(stack.folder)
@@ -159,7 +161,7 @@ def test_status_tells_people_and_scripts(stack: Stack) -> None:
     assert told["key_file"] == str(stack.folder.key_file)
     assert told["provider"] == "simulator"
     assert {process["name"] for process in told["processes"]} == {
-        *("nats", "postgres", "simulator", "recorder", "cost", "runner", "gateway")
+        *("nats", "postgres", "simulator", "recorder", "cost", "replayer", "runner", "gateway")
     }
 
 
@@ -217,7 +219,7 @@ def test_a_deleted_folder_ends_the_stack_in_order_and_leaves_the_next_one_alone(
     with pytest.raises(StackError, match="the data folder was deleted while the stack ran"):
         foreground.run(folder, options(tmp_path), Console(file=output, width=200))
     deleter.join()
-    assert len(pids) == 7
+    assert len(pids) == 8
     assert not any(map(psutil.pid_exists, pids))
     assert (folder / "state.json").read_text() == "the next one's"
     assert "was deleted while the stack ran; stopping everything" in output.getvalue()

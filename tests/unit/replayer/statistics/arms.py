@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from services.replayer.statistics.observations import Metric, Observations
+from services.replayer.statistics.observations import Observations
+from shared.findings import Metric
 
 COST = Metric(name="cost", better="lower", unit="USD")
 TOKENS = Metric(name="tokens", better="lower", unit="tokens")

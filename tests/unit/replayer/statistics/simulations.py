@@ -15,12 +15,12 @@ import numpy as np
 from services.replayer.statistics import intervals
 from services.replayer.statistics.bisection import next_forks
 from services.replayer.statistics.blame import blame
-from services.replayer.statistics.findings import Blame, CandidateVerdict, Verdict
 from services.replayer.statistics.intervals import Interval
-from services.replayer.statistics.observations import Metric, Observations
+from services.replayer.statistics.observations import Observations
 from services.replayer.statistics.schedule import looks
 from services.replayer.statistics.search import Search
 from services.replayer.statistics.verdict import judge
+from shared.findings import Blame, CandidateVerdict, Metric, Verdict
 from tests.unit.replayer.statistics.arms import COST, SUCCESS, by_case
 
 RESAMPLES = 399

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from services.replayer.statistics.bisection import Forks, next_forks
 from services.replayer.statistics.blame import blame
 from services.replayer.statistics.change_point import Tally, place_probabilities
-from services.replayer.statistics.findings import Stretch
 from services.replayer.statistics.search import Search
+from shared.findings import Stretch
 
 POINTS = (2, 5, 8, 11, 14, 17, 20)
 

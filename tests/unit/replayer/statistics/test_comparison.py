@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from services.replayer.statistics.comparison import compare
-from services.replayer.statistics.findings import Comparison
-from services.replayer.statistics.observations import Metric, Observations
+from services.replayer.statistics.observations import Observations
 from services.replayer.statistics.terms import Terms
+from shared.findings import Comparison, Metric
 from tests.unit.replayer.statistics.arms import COST, SCORE, SUCCESS, TOKENS, by_case, one_case
 
 

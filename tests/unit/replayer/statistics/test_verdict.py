@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from services.replayer.statistics.findings import Verdict
 from services.replayer.statistics.observations import Observations
 from services.replayer.statistics.schedule import looks
 from services.replayer.statistics.verdict import judge
+from shared.findings import Verdict
 from tests.unit.replayer.statistics.arms import COST, SUCCESS, one_case
 
 LOOKS = looks(20, candidates=2)

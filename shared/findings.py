@@ -1,15 +1,52 @@
-"""What comes out, as it goes into JSON: comparisons, verdicts and blame. Every number is finite, in the
-unit of its metric."""
+"""What the statistics of replays find, as it goes into JSON: comparisons, verdicts and blame. Pure.
 
-from typing import Literal
+Every number is finite, in the unit of its metric. How it is found is the replayer's; the gateway shows it.
+"""
 
-from pydantic import BaseModel, ConfigDict
+import math
+from typing import Literal, Self
 
-from services.replayer.statistics.alignment import Unit
-from services.replayer.statistics.observations import Metric
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Unit = Literal["sample", "pair", "case"]
 Judgement = Literal["better", "worse", "undecided"]
 BlameVerdict = Literal["found", "from-start", "undecided"]
+
+
+class Metric(BaseModel):
+    """What is measured, in which unit, and which direction is good.
+
+    `bounds` are the least and the greatest value that can occur, where both are known; a binary metric has
+    0 and 1.
+    """
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    name: str = Field(min_length=1)
+    better: Literal["higher", "lower"]
+    unit: str = ""
+    binary: bool = False
+    bounds: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _bounds_ascend(self) -> Self:
+        if self.bounds and self.bounds[0] >= self.bounds[1]:
+            raise ValueError(f"{self.name}: a lower bound and an upper one are needed, not {self.bounds}")
+        return self
+
+    @property
+    def span(self) -> tuple[float, float] | None:
+        return (0.0, 1.0) if self.binary else self.bounds
+
+    def refusal(self, value: float) -> str | None:
+        """Why this cannot be a value of the metric; None where it can."""
+        if not math.isfinite(value):
+            return f"{self.name}: {value} is no number; a run without a value has None"
+        if self.binary and value not in (0.0, 1.0):
+            return f"{self.name} is binary: {value} is neither 0 nor 1"
+        if self.span and not self.span[0] <= value <= self.span[1]:
+            return f"{self.name}: {value} lies outside {self.span[0]:g} to {self.span[1]:g}"
+        return None
 
 
 class Interval(BaseModel):

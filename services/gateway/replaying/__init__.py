@@ -1,0 +1,1 @@
+"""Having runs replayed: looking at them, and telling the replayer over the broker."""
