@@ -43,7 +43,7 @@ LIST: Final = f"""
     WHERE r.project = $1 AND r.deleted_at IS NULL
     AND NOT EXISTS (SELECT FROM deletions AS d WHERE d.run_id = r.run_id)
 """  # noqa: S608 - constants
-NO_VERIFICATIONS: Final = " AND (r.replay IS NULL OR r.replay ->> 'mode' <> 'verify')"
+NO_VERIFICATIONS: Final = " AND (r.replay ->> 'mode') IS DISTINCT FROM 'verify'"
 STEPS: Final = """
     SELECT seq, kind, payload FROM steps WHERE run_id = $2 AND project = $1 AND seq > $3 ORDER BY seq LIMIT $4
 """
