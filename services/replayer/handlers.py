@@ -1,9 +1,10 @@
-"""What the replayer does with the ends of runs: those that a replay waits for are marked, and it is woken."""
+"""What the replayer does with the ends of runs: those that a replay waits for are marked, and it is woken; of
+deleted ones the texts are erased."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from services.replayer.store import runs
+from services.replayer.store import erasure, runs
 from shared.database import Database
 from shared.steps import RunDeleted, RunFinished, RunStatus, Step
 
@@ -19,15 +20,15 @@ class Ends:
 
     async def mark(self, steps: Sequence[Step]) -> None:
         """Raises Unavailable or Permanent."""
-        ends: dict[str, RunStatus] = {}
-        for step in steps:
-            if isinstance(step, RunFinished):
-                ends[step.run_id] = RunStatus(step.status)
-            elif isinstance(step, RunDeleted):  # its end may have been erased before it was read
-                ends.setdefault(step.run_id, RunStatus.FAILED)
+        deleted = sorted({step.run_id for step in steps if isinstance(step, RunDeleted)})
+        # The end of a deleted run may have been erased before anybody has read it.
+        ends = dict.fromkeys(deleted, RunStatus.FAILED)
+        ends |= {step.run_id: RunStatus(step.status) for step in steps if isinstance(step, RunFinished)}
         if not ends:
             return
         async with self._database.transaction() as connection:
+            if deleted:
+                await erasure.erase(connection, deleted)
             awaited = await runs.mark(connection, ends)
         if awaited:
             self._wake()

@@ -7,7 +7,6 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 from pydantic import JsonValue
@@ -64,7 +63,8 @@ class Redaction:
         pairs = zip(contents.steps, steps, strict=True)
         texts = tuple(text if json.loads(text) == step else dumped(step) for text, step in pairs)
         told = Redactions(parts=self._parts, patterns=len(self._patterns), steps=tuple(cut))
-        return replace(contents, steps=texts, bodies=bodies), told, proof
+        charges = _Work(self._patterns, {}, {}).texts(contents.charges)
+        return Contents(texts, bodies, charges), told, proof
 
 
 class _Work:
@@ -91,6 +91,12 @@ class _Work:
                 left[name] = self._named(name, value, is_free=False)
         self.counts = +self.counts
         return left
+
+    def texts(self, data: bytes) -> bytes:
+        """JSON text with every text in it cut."""
+        value = json.loads(data)
+        left = self._value("", value, is_free=False)
+        return data if left == value else dumped(left)
 
     def _named(self, name: str, value: JsonValue, *, is_free: bool) -> JsonValue:
         if name in FIXED and not is_free:

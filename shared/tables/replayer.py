@@ -39,6 +39,7 @@ class ReplayRun(Table, table=True):
     __tablename__: ClassVar[str] = "replay_runs"
     __table_args__ = (
         Index(None, "replay_id", "run_id"),
+        Index(None, "source_run_id"),
         Index("ix_replay_runs_open", "replay_id", postgresql_where=text("ended_at IS NULL")),
     )
 
@@ -62,7 +63,7 @@ class Diff(Table, table=True):
     """How a run of a replay (right) differs from its source (left): `shared.diff.RunDiff` as JSON."""
 
     __tablename__: ClassVar[str] = "diffs"
-    __table_args__ = (Index(None, "replay_id"),)
+    __table_args__ = (Index(None, "replay_id"), Index(None, "left_run_id"))
 
     diff_id: UUID = Field(sa_column=Column(SqlUuid, primary_key=True))
     project: str = Field(sa_column=Column(Text, nullable=False))

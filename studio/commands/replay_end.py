@@ -65,7 +65,9 @@ def _tell_run(studio: Studio, replay: Replay, run: ReplayRun, console: Console) 
     if replay.diff is not None:
         console.print(headline(replay.diff), Text(), diff_view(replay.diff, look(console)), Text(), sep="\n")
     measures = run.measures
-    if measures is not None and measures.divergence is not None:
+    # Requests differ by the ids of calls, too, which say nothing where all else is equal.
+    is_equal = replay.diff is not None and replay.diff.equal
+    if measures is not None and measures.divergence is not None and not is_equal:
         console.print(divergence_line(measures.divergence))
     for name, why in (measures.faults if measures else {}).items():
         console.print(Text(f"{plain(name)}: {plain(why)}", "yellow"))

@@ -29,6 +29,7 @@ from tests.support.bundles import KEY, OTHER_SEED, SEED, bundled, changed, entri
 from tests.support.commands import Command
 from tests.support.fake_runner import Batches, FakeRunner, running_fake_runner, use_tool
 from tests.support.gateway import PEPPER, Gateway, projecting, running_gateway
+from tests.support.proxy import proxied
 from tests.support.retention import aged_id, forget, forget_bodies
 from tests.support.run_samples import whole_run
 from tests.support.waiting import eventually
@@ -416,6 +417,23 @@ def test_a_setting_that_cannot_be_used_ends_the_start_with_words_and_without_its
         GatewaySettings(api_key_pepper=PEPPER, database_url="postgresql://x")
     assert name.lower() in str(raised.value)
     assert value not in str(raised.value)
+
+
+async def test_without_the_database_nothing_is_made_or_taken_in(nats_url: str, database_url: str) -> None:
+    host, _, rest = database_url.rpartition(":")
+    async with proxied(database_url) as database:
+        through = f"{host}:{database.port}/{rest.partition('/')[2]}"
+        async with running_gateway(nats_url, through, ENVIRON) as gateway:
+            file, other = (bundled(whole_run(RunKey("theirs", aged_id(0.01)))) for _ in range(2))
+            run_id = (await imported(gateway, file, SENDS))["run_id"]
+            target, database.target = database.target, 1  # nobody listens there
+            database.cut()
+            refused("database-away", await gateway.http.get(f"/api/runs/{run_id}/bundle"))
+            refused("database-away", await gateway.http.post("/api/bundles", content=other, headers=SENDS))
+            tampered = await gateway.http.post("/api/bundles", content=other[:-1], headers=SENDS)
+            assert tampered.status_code == 422
+            database.target = target
+            await imported(gateway, other, SENDS)
 
 
 async def test_the_command_line_writes_a_file_and_takes_it_in(

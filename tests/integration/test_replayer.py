@@ -17,7 +17,7 @@ from shared.database import Database
 from shared.dead_letters import resend
 from shared.findings import Stretch
 from shared.messages import Arm, Changes, Metric, ReplayCancelled, ReplayRequested
-from shared.replay_results import Trouble
+from shared.replay_results import ReplayResult, RunMeasures, Trouble
 from shared.steps import Edit, Parameters, ReplayPlan, ToolAnswer, now
 from shared.stored import sequence_of, subject_of
 from shared.subjects import replay_subject
@@ -198,6 +198,34 @@ async def test_runs_of_a_deleted_source_fail_and_say_so_and_the_others_go_on(
     assert failed.error == Trouble(type="gone", message=f"run {gone} was deleted")
     assert failed.values == {"success": None, "tokens": None}
     assert await at.jobs(ended.runs) == Counter({0: 1, 1: 1})
+
+
+async def test_with_a_deleted_source_its_texts_leave_what_was_found_about_it(
+    at: Desk, nats_url: str, database_url: str
+) -> None:
+    gone, there = await at.source(prompt="my secret"), await at.source(prompt="no secret")
+    at.runner.default = verifying(lambda _: False)
+    tables = ("diffs", "replay_runs", "replays")
+    async with replayers(nats_url, database_url):
+        await at.ended(await at.send(order(gone, there, mode="verify", metrics=())))
+        at.runner.default = playing(lambda _: (False, 100))
+        rerun = await at.ended(await at.send(order(gone, there)))
+        assert len(rerun.diffs) == 2
+        before = [row for table in tables for row in await at.rows(f"SELECT * FROM {table}")]
+        assert "my secret" in str(before)
+        await at.delete(gone)
+        await eventually(lambda: settled(at.client, REPLAYER_RUNS))
+    after = [row for table in tables for row in await at.rows(f"SELECT * FROM {table}")]
+    assert "my secret" not in str(after)
+    assert "no secret" in str(after)
+    told = [row for row in after if "measures" in row and str(row["source_run_id"]) == gone]
+    assert len(told) == 2
+    assert all(RunMeasures.model_validate_json(row["measures"]).divergence is None for row in told)
+    [verified] = [row for row in after if row.get("mode") == "verify"]
+    verification = ReplayResult.model_validate_json(verified["result"]).verification
+    assert verification is not None
+    parted = {each.source_run_id: each.divergence is not None for each in verification.not_equal}
+    assert parted == {gone: False, there: True}
 
 
 async def test_an_order_for_a_source_of_another_project_finds_nothing(

@@ -91,6 +91,7 @@ def upgrade() -> None:
         sa.Column("ended_at", sa.DateTime(timezone=True)),
     )
     op.create_index("ix_replay_runs_replay_id_run_id", "replay_runs", ["replay_id", "run_id"])
+    op.create_index("ix_replay_runs_source_run_id", "replay_runs", ["source_run_id"])
     op.create_index(
         "ix_replay_runs_open", "replay_runs", ["replay_id"], postgresql_where=sa.text("ended_at IS NULL")
     )
@@ -105,6 +106,7 @@ def upgrade() -> None:
         _created_at(),
     )
     op.create_index("ix_diffs_replay_id", "diffs", ["replay_id"])
+    op.create_index("ix_diffs_left_run_id", "diffs", ["left_run_id"])
     op.execute(FUNCTION.replace("{unless}", UNLESS_REPLAYED.strip()))
 
 

@@ -236,6 +236,15 @@ def test_a_run_with_too_much_to_prove_again_is_refused_with_words(monkeypatch: p
         Redaction(("Rosalind",)).apply(contents_of(whole_run(new_key())))
 
 
+def test_a_name_of_a_model_goes_from_the_charges_too() -> None:
+    charge: dict[str, Any] = {"step": 3, "item": "model", "model": "ours-for-Rosalind", "amount_usd": None}
+    paid = dumped([charge | {"price_source": "book", "price_version": "1", "reason": "no price of Rosalind"}])
+    contents = contents_of(whole_run(new_key()))
+    file, bundle = redacted(Contents(contents.steps, {}, paid), *PATTERNS)
+    assert SECRET.encode() not in unpacked(file)
+    assert [each["model"] for each in json.loads(bundle.contents.charges)] == [f"ours-for-{REDACTED}"]
+
+
 def test_ids_and_times_stay_whatever_a_pattern_looks_for() -> None:
     steps = whole_run(new_key())
     _, bundle = redacted(contents_of(steps), r"[0-9a-f]{8}", r"2026")

@@ -85,6 +85,13 @@ def test_one_run_is_shown_with_its_answer_and_where_it_parted() -> None:
     assert result.stdout.splitlines()[-1] == f"completed  rerun · 2 runs · 0.002400 USD  replay {REPLAY_ID}"
 
 
+def test_of_a_run_that_says_the_same_the_ids_of_its_calls_are_no_difference() -> None:
+    same = a_diff(text="The answer is 45.", result="45").model_copy(update={"equal": True})
+    with ScriptedServer(ACCEPTED, given(diff=same), detail(run_id=OTHER_ID)) as server:
+        result = studio(server, "replay", RUN_ID)
+    assert ("the runs are equal" in result.stdout, "parts at" in result.stdout) == (True, False)
+
+
 def test_samples_are_measured_by_what_was_typed_and_end_in_a_table() -> None:
     done = given(result=a_result(verdict=a_verdict()), items=[a_replay().items[0]] * 2)
     typed = ("--samples", "20", "--contains", "45", "--score", "tokens < 99", "--no-early-stop")

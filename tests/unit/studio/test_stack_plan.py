@@ -60,7 +60,7 @@ def test_only_the_process_that_listens_counts(taken: int) -> None:
 
 def test_ports_of_a_plan_are_all_different(claims: PortClaims) -> None:
     ports = make_plan(Options(environ={}), claims).ports
-    assert len(set(ports.values())) == len(ports) == 8
+    assert len(set(ports.values())) == len(ports) == 9
 
 
 def test_the_port_asked_for_is_the_gateways(claims: PortClaims) -> None:
