@@ -1,6 +1,5 @@
 """Where two requests to a model differ, and why; the requests that a run has made, made again. Pure."""
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,12 +9,17 @@ from typing import Any, Final, Literal
 from pydantic import JsonValue
 
 from shared.conversation import Conversation
+from shared.diff.matching import Effort
+from shared.diff.texts import unified
 from shared.model_request import JsonObject, ModelRequest
 from shared.run_state import RunState, agent_of
 from shared.steps import AgentRef, AgentResponse, AgentThought, AnswerRejected, Divergence, RunRequested, Step
 
 MOST_OF_DIFF: Final = 16_384
 """Characters of a diff that is kept; what is longer is cut, and says so."""
+MOST_LINES: Final = 2000
+CONTEXT: Final = 3
+"""Lines that are compared from the first difference on, and those that are shown before it."""
 Cause = Literal["instructions", "message", "tool-schema", "tool-result", "parameter", "code-version"]
 ModelTurn = AgentThought | AnswerRejected | AgentResponse
 
@@ -60,7 +64,8 @@ class Conversations:
 def first_divergence(
     source: Sequence[Step], replay: Sequence[Step], history: Sequence[JsonObject] = ()
 ) -> Divergence | None:
-    """The first model call at which the replay asked for something else than its source did.
+    """The first model call at which the replay asked for something else than its source did. Other ids of the
+    same calls are no difference.
 
     A fork's own calls are compared with those of the source behind the steps that it took over.
     """
@@ -70,9 +75,24 @@ def first_divergence(
     for left, right in zip_longest(expected, requests_of(replay, history)):
         if left is None or right is None:
             return None
-        if left.turn.model_call.request_hash != right.turn.model_call.request_hash:
+        if left.turn.model_call.request_hash == right.turn.model_call.request_hash:
+            continue
+        if _by_place(left.request) != _by_place(right.request):
             return divergence(left.turn, left.request, right.request)
     return None
+
+
+def _by_place(request: ModelRequest) -> object:
+    """The request with its calls by their place: two runs of a model give the same calls other ids."""
+    text, ids = request.canonical(), dict[str, None]()
+    for message in request.messages:
+        calls = message.get("tool_calls")
+        for called in calls if isinstance(calls, list) else ():
+            if isinstance(called, dict):
+                ids.setdefault(str(called.get("id")))
+    for place, call_id in enumerate(ids):
+        text = text.replace(f'"{call_id}"', f'"call {place}"')
+    return text
 
 
 def divergence(turn: ModelTurn, expected: ModelRequest, actual: ModelRequest) -> Divergence:
@@ -84,7 +104,8 @@ def divergence(turn: ModelTurn, expected: ModelRequest, actual: ModelRequest) ->
         why = "What the log adds up to is not the request that was recorded: the log or the code has changed."
         return Divergence(step=turn.seq, cause="code-version", path="", diff=why, **hashes)
     cause, path = _cause(expected, actual)
-    return Divergence(step=turn.seq, cause=cause, path=path, diff=_diff(expected, actual), **hashes)
+    diff = readable(_shown(expected), _shown(actual))
+    return Divergence(step=turn.seq, cause=cause, path=path, diff=diff, **hashes)
 
 
 def _cause(expected: ModelRequest, actual: ModelRequest) -> tuple[Cause, str]:
@@ -117,19 +138,28 @@ def _first_parameter(left: JsonObject, right: JsonObject) -> str | None:
     return next((name for name in names if left.get(name) != right.get(name)), None)
 
 
-def _diff(expected: ModelRequest, actual: ModelRequest) -> str:
-    lines = difflib.unified_diff(_lines(expected), _lines(actual), "recorded", "replayed", lineterm="")
-    text = "\n".join(lines)
+def readable(recorded: JsonValue, replayed: JsonValue) -> str:
+    """How two values differ, as lines of a unified diff from the first difference on; bounded in work and
+    size, whoever has made up the values."""
+    left, right = _lines(recorded), _lines(replayed)
+    same = next((n for n, (one, other) in enumerate(zip(left, right, strict=False)) if one != other), None)
+    start = max(0, (min(len(left), len(right)) if same is None else same) - CONTEXT)
+    window = slice(start, start + MOST_LINES)
+    lines = unified(left[window], right[window], Effort(), ("recorded", "replayed"), start)
+    text = "\n".join(lines) or "The two are too long, and too different, to be compared line by line."
     return text if len(text) <= MOST_OF_DIFF else f"{text[:MOST_OF_DIFF]}\n[cut: {len(text)} characters]"
 
 
-def _lines(request: ModelRequest) -> list[str]:
-    """The request for people: texts by their own lines."""
+def _lines(value: JsonValue) -> list[str]:
+    """For people: texts by their own lines."""
+    return json.dumps(value, ensure_ascii=False, indent=2).replace("\\n", "\n").splitlines()
+
+
+def _shown(request: ModelRequest) -> Any:
     fields: Mapping[str, Any] = {
         "model": request.model,
         **request.parameters,
         "tools": request.tools,
         "messages": request.messages,
     }
-    text = json.dumps(fields, ensure_ascii=False, indent=2)
-    return text.replace("\\n", "\n").splitlines()
+    return fields

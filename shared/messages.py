@@ -77,6 +77,7 @@ class ReplayRequested(Fact):
     """The order of a replay: the runs `sources`, each `samples` times for each arm. The first arm is the
     baseline where there are several.
 
+    `ask_about` are the tools whose calls a person must allow by now, whatever the sources say.
     `fork_step` is of a fork. Of `blame`, `samples` are for each step that is looked at, `most_runs` bounds
     all of them, and a value of the first metric of at least `threshold` is a success. `stop_early`: no more
     samples than the verdict needs.
@@ -93,6 +94,7 @@ class ReplayRequested(Fact):
     samples: int = Field(default=1, ge=1)
     fork_step: int | None = None
     tools: dict[str, ToolAnswer] = Field(default_factory=dict)
+    ask_about: tuple[str, ...] = ()
     metrics: tuple[Metric, ...] = ()
     confidence: float = Field(default=0.95, gt=0, lt=1)
     stop_early: bool = True

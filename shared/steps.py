@@ -245,8 +245,8 @@ class ReplayPlan(Fact):
 
     `verify`: all from the source, whose requests are made again and compared; nothing leaves the machine.
     `rerun`: from the model. `fork`: from the source up to and with `fork_step`, then from the model. `tools`
-    is by name, `*` stands for all others; without either the recorded answers are used, and on a miss calls
-    are made. An irreversible tool is called only if it has its own name here: else a miss ends the run.
+    is by name, `*` stands for all others; without either the recorded answers are used, and on a miss pure
+    calls are made, while others end the run. An irreversible tool is called only if it has its own name here.
     """
 
     mode: Literal["verify", "rerun", "fork"]

@@ -2,8 +2,8 @@
 
 A deletion is a row in Postgres first; any gateway takes it from there. The run's log is told, the cost
 service counts what the run cost, the recorder takes it out of its tables; only then are the steps erased from
-the broker, and the row goes; the runs that answered the run's calls take its place. Every part may be
-repeated, so a gateway that stops in between loses nothing.
+the broker, and the row goes; the runs that answered the run's calls, and those that verified it, take its
+place. Every part may be repeated, so a gateway that stops in between loses nothing.
 """
 
 import asyncio

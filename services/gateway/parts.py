@@ -155,7 +155,7 @@ def _assemble(settings: GatewaySettings, runtime: Runtime, database: Database) -
     waiter = Waiter(hub, runs, starter, backlog)
     trust = Trust(settings)
     sources = Sources(runs, bodies, lifecycle)
-    orders = Orders(sources, ChangeResolver(resolver, catalog), runtime.scrubber)
+    orders = Orders(sources, ChangeResolver(resolver, catalog), catalog, runtime.scrubber)
     return Parts(
         settings=settings,
         key_ring=KeyRing(_key_lookup(database), pepper),

@@ -8,9 +8,10 @@ from uuid import UUID
 from shared.database import Connection
 from shared.subjects import RunKey
 
-ADD_CHILDREN: Final = """
+ADD_DEPENDENTS: Final = """
     INSERT INTO deletions (run_id, project, who)
-    SELECT run_id, project, $3 FROM runs WHERE project = $1 AND parent_run_id = $2 AND deleted_at IS NULL
+    SELECT run_id, project, $3 FROM runs WHERE project = $1 AND deleted_at IS NULL
+    AND (parent_run_id = $2 OR (source_run_id = $2 AND replay ->> 'mode' = 'verify'))
     ON CONFLICT DO NOTHING
 """
 CLAIM_DELETIONS: Final = """
@@ -102,7 +103,7 @@ async def postpone_deletion(connection: Connection, run: RunKey, pause: timedelt
 
 async def end_deletion(connection: Connection, run: RunKey, who: str) -> None:
     """The run is erased; now those go that answered its calls."""
-    await connection.execute(ADD_CHILDREN, run.project, UUID(run.run_id), who)
+    await connection.execute(ADD_DEPENDENTS, run.project, UUID(run.run_id), who)
     await connection.execute("DELETE FROM deletions WHERE run_id = $1", UUID(run.run_id))
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from services.replayer.replay_runs import Planned, most_runs
 from shared.messages import Changes, ReplayRequested
-from shared.steps import Parameters, ReplayPlan, RunRequested
+from shared.steps import AgentSnapshot, Parameters, ReplayPlan, RunRequested
 
 REPLACED = (
     "agents",
@@ -34,14 +34,24 @@ def run_request(order: ReplayRequested, planned: Planned, source: RunRequested, 
     alone = dict.fromkeys(
         ("session_id", "group", "after_run_id", "parent_run_id", "parent_call_id", "root_run_id")
     )
+    changed = source.model_copy(update=_changed(source, arm.changes))
+    agents = [agent.model_copy(update=_asking(agent, order)) for agent in changed.agents]
     fields = {
         **envelope,
         **alone,
-        **_changed(source, arm.changes),
+        **_asking(changed, order),
+        "agents": tuple(agents),
         "priority": "batch" if most_runs(order) > 1 else source.priority,
         "replay": _plan(order, planned),
     }
-    return source.model_copy(update=fields)
+    return changed.model_copy(update=fields)
+
+
+def _asking(agent: RunRequested | AgentSnapshot, order: ReplayRequested) -> dict[str, Any]:
+    """Its tools, with what the project says by now about asking a person."""
+    asking = {"needs_approval": True}
+    tools = [tool.model_copy(update=asking) if tool.name in order.ask_about else tool for tool in agent.tools]
+    return {"tools": tuple(tools)}
 
 
 def _changed(source: RunRequested, changes: Changes) -> dict[str, Any]:

@@ -121,7 +121,10 @@ def invalid_answer(problem: str) -> Failure:
 
 
 def not_recorded(tool: str) -> Failure:
-    message = f"{tool} was called as the replayed run never called it, and the replay may not call it itself."
+    message = (
+        f"{tool} was called as the replayed run never called it. A replay makes no call that changes "
+        "something unless its `tools` say so (answer or on_miss `live`)."
+    )
     return Failure(type="tool-not-recorded", message=message)
 
 

@@ -6,13 +6,15 @@ from typing import Any, Final
 
 from services.runner.calls import CheckedCall
 from services.runner.journal import Draft
+from services.runner.means import AnswerOf
 from shared.model_request import canonical
 from shared.steps import Effect, ReplayPlan, Step, ToolAnswer, ToolCall, ToolResult, ToolSpec
 
 OTHERS: Final = "*"
 RECORDED: Final = ToolAnswer()
 CAREFUL: Final = ToolAnswer(on_miss="fail")
-"""What holds for a call that cannot be undone, unless its tool is named."""
+"""What holds for a call that changes something: one that cannot be undone is made only if its tool is named,
+one that can be repeated also if `*` says so."""
 NOT_RECORDED: Final = "not-recorded"
 
 
@@ -29,9 +31,10 @@ class RecordedAnswers:
             elif isinstance(step, ToolResult) and (call := calls.get(step.call_id)) is not None:
                 self._found[_key(call.tool, call.arguments)].append(step)
 
-    def thinking(self, copied: Iterable[int], tools: Sequence[ToolSpec]) -> "Thinking":
+    def thinking(self, copied: Iterable[int], tools: Sequence[ToolSpec]) -> AnswerOf:
         """For the calls of one thought; `copied` are the answers that were given before."""
-        return Thinking(self, set(copied), {tool.name: tool for tool in tools})
+        given, handovers = set(copied), handovers_of(tools)
+        return lambda call: None if call.tool in handovers else self.of(call, given)
 
     def of(self, call: CheckedCall, given: set[int]) -> Draft | None:
         """The result of the call, which is then in `given` too; None: it is to be made."""
@@ -50,8 +53,12 @@ class RecordedAnswers:
         named = self._plan.tools.get(call.tool)
         if named is not None:
             return named
-        others = self._plan.tools.get(OTHERS, RECORDED)
-        if call.effect is not Effect.IRREVERSIBLE or others.answer == "static":
+        others = self._plan.tools.get(OTHERS)
+        if call.effect is Effect.PURE or call.asks_run:  # another run keeps to the same plan
+            return others or RECORDED
+        if others is None:
+            return CAREFUL
+        if call.effect is Effect.IDEMPOTENT or others.answer == "static":
             return others
         return CAREFUL if others.on_miss == "live" else ToolAnswer(on_miss=others.on_miss)
 
@@ -63,19 +70,9 @@ class RecordedAnswers:
         return _result(call, status="error", error_type=error_type, result=told)
 
 
-class Thinking:
-    """Answers the calls of one thought, each once."""
-
-    def __init__(self, answers: RecordedAnswers, given: set[int], tools: dict[str, ToolSpec]) -> None:
-        self._answers = answers
-        self._given = given
-        self._tools = tools
-
-    def __call__(self, call: CheckedCall) -> Draft | None:
-        """A handover is no call: the conversation goes on with another agent."""
-        if self._tools[call.tool].source == "handoff":
-            return None
-        return self._answers.of(call, self._given)
+def handovers_of(tools: Sequence[ToolSpec]) -> frozenset[str]:
+    """The tools that nobody answers: the conversation goes on with another agent."""
+    return frozenset(tool.name for tool in tools if tool.source == "handoff")
 
 
 def _copy(call: CheckedCall, recorded: ToolResult) -> Draft:

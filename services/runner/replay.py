@@ -80,7 +80,13 @@ class Replay:
         changes = {name: getattr(run, name) for name in CHANGEABLE}
         live = frozenset(name for name, answer in self._plan.tools.items() if answer.answer == "live")
         rehearsal = Rehearsal(
-            self._source, means, changes=changes, history=history, scrubber=scrubber, live=live
+            self._source,
+            means,
+            changes=changes,
+            history=history,
+            scrubber=scrubber,
+            live=live,
+            must_end=True,
         )
         try:
             async with asyncio.timeout(run.timeout_s):

@@ -43,7 +43,8 @@ def text_diff(left: str, right: str, effort: Effort) -> TextDiff | None:
     for by, cut in ways:
         if (found := _found(cut(left), cut(right), effort)) is not None:
             segments = tuple(_segments(found))
-            return TextDiff(by=by, segments=segments, unified=tuple(_unified(left, right, effort)))
+            lines = unified(left.splitlines(), right.splitlines(), effort)
+            return TextDiff(by=by, segments=segments, unified=tuple(lines))
     return None
 
 
@@ -63,16 +64,20 @@ def _segments(found: _Found) -> Iterator[Segment]:
             yield "added", "".join(found.right[j:j_end])
 
 
-def _unified(left: str, right: str, effort: Effort) -> Iterator[str]:
-    """As `difflib.unified_diff`, which looks for what is equal without a bound."""
-    found = _found(left.splitlines(), right.splitlines(), effort)
+def unified(
+    left: list[str], right: list[str], effort: Effort, names: tuple[str, str] = NAMES, offset: int = 0
+) -> Iterator[str]:
+    """As `difflib.unified_diff`, which looks for what is equal without a bound; nothing where that takes more
+    than the effort. `offset`: how many lines, equal in both, stand before these."""
+    found = _found(left, right, effort)
     if found is None:
         return
     for place, group in enumerate(found.get_grouped_opcodes()):
         if not place:
-            yield from (f"--- {NAMES[0]}", f"+++ {NAMES[1]}")
+            yield from (f"--- {names[0]}", f"+++ {names[1]}")
         (_, i, _, j, _), (_, _, i_end, _, j_end) = group[0], group[-1]
-        yield f"@@ -{_range(i, i_end)} +{_range(j, j_end)} @@"
+        before, after = _range(i + offset, i_end + offset), _range(j + offset, j_end + offset)
+        yield f"@@ -{before} +{after} @@"
         for tag, i, i_end, j, j_end in group:
             if tag == "equal":
                 yield from (f" {line}" for line in found.left[i:i_end])

@@ -6,6 +6,7 @@ from typing import Final
 
 from pydantic_core import to_json
 
+from services.gateway.catalog import Catalog
 from services.gateway.problems import invalid
 from services.gateway.replaying.sources import Inspect, Source, Sources
 from services.gateway.replays import refusals
@@ -14,6 +15,7 @@ from services.gateway.replays.inputs import ReplayInput
 from services.gateway.replays.metrics import metrics
 from services.gateway.replays.policy import tool_answers
 from services.gateway.replays.rules import RUNS_OF_BLAME, Way, samples_of, ways
+from services.gateway.replays.standing import standing
 from shared.fork import CannotFork, kept
 from shared.messages import Arm, ReplayRequested
 from shared.payload import MESSAGE_LIMIT
@@ -37,8 +39,11 @@ class Wish:
 class Orders:
     """Raises Problem and Unavailable."""
 
-    def __init__(self, sources: Sources, changes: ChangeResolver, scrubber: Scrubber) -> None:
+    def __init__(
+        self, sources: Sources, changes: ChangeResolver, catalog: Catalog, scrubber: Scrubber
+    ) -> None:
         self._sources = sources
+        self._catalog = catalog
         self._changes = changes
         self._scrubber = scrubber
 
@@ -55,6 +60,7 @@ class Orders:
         arms = tuple([await self._arm(wish.project, way, sources) for way in found])
         requests = [source.request for source in sources]
         specs = [spec for arm in arms for spec in specs_of(arm.changes, requests)]
+        stand = await standing(self._catalog, wish.project, specs, tool_answers(asked.tools, specs))
         order = ReplayRequested(
             replay_id=replay_id,
             project=wish.project,
@@ -65,7 +71,8 @@ class Orders:
             arms=arms,
             samples=samples_of(asked),
             fork_step=asked.step,
-            tools=tool_answers(asked.tools, specs),
+            tools=stand.tools,
+            ask_about=stand.ask_about,
             metrics=measured,
             confidence=asked.confidence,
             stop_early=asked.stop_early,

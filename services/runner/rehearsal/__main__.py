@@ -33,7 +33,7 @@ def main() -> int:
 
 async def _play(steps: list[Step]) -> Outcome:
     means = Means(cast("Model", None), ToolRegistry.discover(ToolSettings()), now)
-    return await Rehearsal(steps, means, history=_history(steps)).play()
+    return await Rehearsal(steps, means, history=_history(steps), must_end=True).play()
 
 
 def _history(steps: list[Step]) -> list[Any]:

@@ -51,6 +51,16 @@ class Choices:
         why = f"The log has {step.kind} here; today's code would go on with {instead}."
         return Diverged(Divergence(step=step.seq, cause="code-version", path="/kind", diff=why))
 
+    def no_copy(self, step: Step) -> Diverged:
+        why = f"The log calls {step.kind} a copy from the run's source, which it cannot be here."
+        return Diverged(Divergence(step=step.seq, cause="code-version", path="/copied_from", diff=why))
+
+    def cut(self) -> Diverged:
+        """The log has no end."""
+        last = self._script.steps[-1]
+        why = f"The log ends in the middle, behind step {last.seq} ({last.kind})."
+        return Diverged(Divergence(step=last.seq, cause="code-version", path="/kind", diff=why))
+
     def _next(self) -> Action:
         """Once a run waits, all the runs that it has asked have begun."""
         calls = self._performer.calls

@@ -1,12 +1,12 @@
 """Where the runner's code writes during a rehearsal: each step is held against the recorded one."""
 
-import difflib
 import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from services.runner.journal import Draft
 from services.runner.rehearsal.script import News, Script
+from shared.divergence import readable
 from shared.run_state import LogGap, RunState
 from shared.scrub import Scrubber
 from shared.step_codec import encode_step
@@ -97,16 +97,11 @@ def _without_measures(made: Step, recorded: Step) -> Step:
 
 
 def _difference(recorded: Step, made: Step) -> Divergence:
-    expected, actual = (_lines(step) for step in (recorded, made))
-    diff = "\n".join(difflib.unified_diff(expected, actual, "recorded", "replayed", lineterm=""))
+    diff = readable(*(json.loads(encode_step(step)) for step in (recorded, made)))
     cause: Any = "message" if isinstance(recorded, UserRequest) else "code-version"
     path = next((f"/{name}" for name, _ in recorded if _value(recorded, name) != _value(made, name)), "")
-    return Divergence(step=recorded.seq, cause=cause, path=path, diff=diff[:16_384])
+    return Divergence(step=recorded.seq, cause=cause, path=path, diff=diff)
 
 
 def _value(step: Step, name: str) -> object:
     return getattr(step, name, None)
-
-
-def _lines(step: Step) -> list[str]:
-    return json.dumps(json.loads(encode_step(step)), ensure_ascii=False, indent=2).splitlines()

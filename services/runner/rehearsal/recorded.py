@@ -7,6 +7,7 @@ from services.runner.calls import CheckedCall
 from services.runner.journal import Draft
 from services.runner.means import AnswerOf, NoAnswers
 from services.runner.model import Live, ModelReply, reply_of
+from services.runner.recorded_answers import handovers_of
 from services.runner.rehearsal.journal import Diverged
 from services.runner.rehearsal.script import Script
 from shared.divergence import divergence, requests_of
@@ -49,8 +50,14 @@ class RecordedResults:
         self._script = script
 
     def thinking(self, copied: Iterable[int], tools: Sequence[ToolSpec]) -> AnswerOf:
-        return self._of if self._script.is_of_replay else NoAnswers().thinking(copied, tools)
+        if not self._script.is_of_replay:
+            return NoAnswers().thinking(copied, tools)
+        handovers = handovers_of(tools)
 
-    def _of(self, call: CheckedCall) -> Draft | None:
-        known = self._script.known_answer(call.call_id)
-        return (ToolResult, {name: getattr(known, name) for name in OF_RESULT}) if known is not None else None
+        def answer(call: CheckedCall) -> Draft | None:
+            known = self._script.known_answer(call.call_id)
+            if known is None or call.tool in handovers:
+                return None
+            return ToolResult, {name: getattr(known, name) for name in OF_RESULT}
+
+        return answer

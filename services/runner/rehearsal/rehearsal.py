@@ -59,7 +59,7 @@ class Outcome:
 class Rehearsal:
     """Plays `recorded`, a run's log from step 0 on. `changes` are the fields of that step which are to be
     tried otherwise; `history` are the messages of the session's earlier runs; `live` are the tools that are
-    called instead of believed.
+    called instead of believed. With `must_end` a log without an end is no record.
 
     Raises LogGap, TypeError for a large value that was not read.
     """
@@ -73,7 +73,9 @@ class Rehearsal:
         history: Sequence[JsonObject] = (),
         scrubber: Scrubber | None = None,
         live: frozenset[str] = frozenset(),
+        must_end: bool = False,
     ) -> None:
+        self._must_end = must_end
         self._script = Script(as_sent(recorded))
         self._live = live
         self._model = RecordedModel(self._script, history)
@@ -94,6 +96,8 @@ class Rehearsal:
                 plays += 1
                 if plays % BREATH == 0:
                     await asyncio.sleep(0)
+            if self._must_end and self._journal.state.finished is None:
+                raise self._choices.cut()
         except Diverged as error:
             apart = self._with_versions(error.divergence)
         return Outcome(self._journal.state.next_seq, self._model.calls, apart)
@@ -112,6 +116,8 @@ class Rehearsal:
 
     async def _own(self, step: Step) -> None:
         match step:
+            case ConversationStep(copied_from=int()) if not self._script.may_be_copied(step):
+                raise self._choices.no_copy(step)
             case AgentThought(copied_from=int()) if self._script.is_thought_anew(step):
                 self._performer.adopt(step.model_copy(update={"seq": step.copied_from}))
             case ConversationStep(copied_from=int()):

@@ -12,6 +12,7 @@ from shared.steps import (
     ApprovalResolved,
     BudgetRaised,
     CancelRequested,
+    ConversationStep,
     OutcomeResolved,
     RunClaimed,
     RunDeleted,
@@ -51,6 +52,8 @@ class Script:
         self.request = first
         self.steps = steps
         self._place = 1  # behind step 0
+        own = (each.seq for each in steps if isinstance(each, ConversationStep) and each.copied_from is None)
+        self._own_from = next(own, len(steps))
         asked = {step.call_id for step in steps if isinstance(step, ApprovalRequested)}
         self._known_answers = {
             intent.call_id: result
@@ -75,6 +78,14 @@ class Script:
         after = self.steps[step.seq + 1] if step.seq + 1 < len(self.steps) else None
         made = isinstance(after, ToolCall) and after.copied_from is None
         return made or isinstance(after, ApprovalRequested)
+
+    def may_be_copied(self, step: ConversationStep) -> bool:
+        """Whether the run can have the step from its source: a fork's first ones, and answers of tools."""
+        plan, place = self.request.replay, step.copied_from
+        if plan is None or place is None:
+            return False
+        is_kept = plan.fork_step is not None and place <= plan.fork_step
+        return isinstance(step, ToolResult) or (is_kept and step.seq < self._own_from)
 
     def advance(self) -> None:
         self._place += 1

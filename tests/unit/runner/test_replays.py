@@ -1,6 +1,6 @@
 """Runs that replay others: rehearsed, forked, run anew with recorded answers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -11,9 +11,13 @@ from shared.fork import fork_points
 from shared.run_state import fold
 from shared.step_codec import decode_steps, encode_steps
 from shared.steps import (
+    AgentChanged,
+    AgentRef,
     AgentResponse,
+    AgentSnapshot,
     AgentThought,
     ApprovalRequested,
+    ConversationStep,
     Divergence,
     Effect,
     Parameters,
@@ -22,6 +26,7 @@ from shared.steps import (
     RunStatus,
     RunVerified,
     RunWaiting,
+    Step,
     ToolCall,
     ToolResult,
     UserRequest,
@@ -203,7 +208,8 @@ async def test_a_fork_at_a_thought_makes_its_calls_anew() -> None:
     source = await stage.play(SOURCE)
     edits = (edit(9, "arguments", '{"value": 30}', "call00003"),)
     same = await stage.replay(source, "fork", SOURCE, fork_step=9)
-    other = await stage.replay(source, "fork", SOURCE, fork_step=9, edits=edits)
+    live = {"idempotent": answers("recorded", "live")}
+    other = await stage.replay(source, "fork", SOURCE, fork_step=9, edits=edits, tools=live)
     assert same.world.acts == {}  # the source has the answer
     assert other.world.acts == {"idempotent": [f"{other.key.run_id}:call00003"]}
     assert only(other.steps, ToolResult)[-1].result == {"doubled": 60}
@@ -263,6 +269,17 @@ async def test_a_call_that_cannot_be_undone_is_not_made_unless_it_is_named() -> 
     )
     assert ended(named) == (RunStatus.COMPLETED, None)
     assert named.world.of("irreversible") == [f"{named.key.run_id}:call00002"]
+
+
+async def test_a_call_that_changes_something_needs_to_be_wished_for() -> None:
+    stage = Stage()
+    source = await stage.play([ONE, "Done."])
+    unwished = await stage.replay(source, "rerun", [THREE, "Done."])
+    assert ended(unwished) == (RunStatus.FAILED, "tool-not-recorded")
+    assert unwished.world.acts == {}
+    wished = await stage.replay(source, "rerun", [THREE, "Done."], tools={"*": answers("recorded", "live")})
+    assert ended(wished) == (RunStatus.COMPLETED, None)
+    assert wished.world.of("idempotent") == [f"{wished.key.run_id}:call00003"]
 
 
 async def test_a_miss_may_be_told_to_the_model_instead() -> None:
@@ -352,3 +369,62 @@ async def test_usage_of_copied_answers_counts_nowhere() -> None:
     state = fold(decode_steps(encode_steps(replay.steps)))
     assert state.model_calls == 1
     assert state.usage == only(replay.steps, AgentResponse)[0].model_call.usage
+
+
+async def test_a_replay_hands_over_as_its_source_did_and_can_be_rehearsed() -> None:
+    stage = Stage()
+    other = AgentSnapshot(ref=AgentRef(name="other"), model="mistral-small-latest", tools=ALL_TOOLS[:1])
+    settings: dict[str, Any] = {"agent": "other", "version": 1}
+    fields: dict[str, Any] = {"effect": Effect.PURE, "source": "handoff", "settings": settings}
+    handover = tool_spec("handoff_to_other").model_copy(update=fields)
+    script: Sequence[Answer] = [[call("handoff_to_other", "{}", call_id="call00009")], ONE, "Done."]
+    source = await stage.play(script, tools=(*ALL_TOOLS, handover), agents=(other,))
+    for replay in (
+        await stage.replay(source, "rerun", script),
+        await stage.replay(source, "fork", script, fork_step=3),
+    ):
+        assert ended(replay) == (RunStatus.COMPLETED, None)
+        assert len(only(replay.steps, AgentChanged)) == 1
+        assert verdict(await stage.replay(replay, "verify")).equal
+
+
+FORGERIES: dict[str, Callable[[Step], Step]] = {
+    "copies in a run that is no replay": lambda step: (
+        step.model_copy(update={"copied_from": step.seq}) if isinstance(step, ConversationStep) else step
+    ),
+    "an answer that is no copy": lambda step: (
+        step.model_copy(update={"copied_from": step.seq}) if isinstance(step, AgentResponse) else step
+    ),
+}
+
+
+@pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES.keys())
+async def test_what_calls_itself_a_copy_is_not_believed(forge: Callable[[Step], Step]) -> None:
+    source = await Stage().play(SOURCE)
+    means = Means(source.model, counting_tools(World()), now)
+    outcome = await Rehearsal([forge(step) for step in source.steps], means).play()
+    assert outcome.divergence is not None
+    assert (outcome.divergence.cause, outcome.divergence.path) == ("code-version", "/copied_from")
+
+
+async def test_a_fork_has_no_copies_behind_its_first_own_step() -> None:
+    stage = Stage()
+    fork = await stage.replay(await stage.play(SOURCE), "fork", SOURCE, fork_step=5)
+    means = Means(fork.model, counting_tools(World()), now)
+    forged = [
+        step.model_copy(update={"copied_from": 4}) if isinstance(step, AgentThought | AgentResponse) else step
+        for step in fork.steps
+    ]
+    outcome = await Rehearsal(forged, means).play()
+    assert outcome.divergence is not None
+    assert outcome.divergence.path == "/copied_from"
+
+
+@pytest.mark.parametrize("length", [2, 5, 8, 12])
+async def test_a_log_that_was_cut_is_no_record(length: int) -> None:
+    source = await Stage().play(SOURCE)
+    means = Means(source.model, counting_tools(World()), now)
+    outcome = await Rehearsal(source.steps[:length], means, must_end=True).play()
+    assert outcome.divergence is not None
+    assert outcome.divergence.step == length - 1
+    assert "ends in the middle" in outcome.divergence.diff

@@ -1,5 +1,6 @@
 """Texts by word and by line, in the format of difflib, whatever they hold."""
 
+import re
 from difflib import unified_diff
 
 import pytest
@@ -32,14 +33,18 @@ def test_the_segments_make_both_texts(left: str, right: str) -> None:
 
 @given(TEXTS, TEXTS)
 def test_the_lines_of_the_unified_diff_make_both_texts(left: str, right: str) -> None:
-    lines = diff(left, right).unified[2:]
-    body = [line for line in lines if not line.startswith("@@")]
-    removed = [line[1:] for line in body if not line.startswith("+")]
-    added = [line[1:] for line in body if not line.startswith("-")]
-    if left.splitlines() == right.splitlines():
-        assert not lines
-    else:
-        assert (removed, added) == (left.splitlines(), right.splitlines())  # short: all of it is context
+    rest, made = left.splitlines(), list[str]()
+    for line in diff(left, right).unified[2:]:
+        if (hunk := re.match(r"@@ -(\d+)(,0)?", line)) is not None:
+            skipped = int(hunk[1]) - (0 if hunk[2] else 1) - (len(left.splitlines()) - len(rest))
+            made += rest[:skipped]
+            del rest[:skipped]
+            continue
+        if not line.startswith("+"):
+            assert rest.pop(0) == line[1:]
+        if not line.startswith("-"):
+            made.append(line[1:])
+    assert made + rest == right.splitlines()
 
 
 @pytest.mark.parametrize(

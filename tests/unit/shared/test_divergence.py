@@ -59,3 +59,18 @@ async def test_an_edited_fork_parts_at_the_result_that_was_edited() -> None:
     assert (apart.step, apart.cause) == (6, "tool-result")
     same = await stage.replay(source, "fork", RUN, fork_step=5)
     assert first_divergence(source.steps, same.steps) is None
+
+
+async def test_other_ids_of_the_same_calls_are_no_difference() -> None:
+    stage = Stage()
+    source = await stage.play(RUN)
+    other: Sequence[Answer] = [
+        [call("pure", '{"value": 1}', call_id="other0001")],
+        [call("pure", '{"value": 2}', call_id="other0002")],
+        "Done.",
+    ]
+    replay = await stage.replay(source, "rerun", other)
+    assert first_divergence(source.steps, replay.steps) is None
+    assert [each.turn.model_call.request_hash for each in requests_of(source.steps)] != [
+        each.turn.model_call.request_hash for each in requests_of(replay.steps)
+    ]
