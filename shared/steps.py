@@ -23,6 +23,11 @@ from pydantic import (
 )
 
 MILLION = 1_000_000
+MOST_ROUNDS = 100
+LONGEST_RUN_S = 86_400
+MOST_BUDGET_USD = 1_000_000
+MOST_RUNS = 256
+"""How far a run may be allowed to go by whoever asks for it."""
 Tokens = Annotated[int, Field(ge=0, le=2**53)]
 Milliseconds = Annotated[int, Field(ge=0, le=2**53)]
 RunId = Annotated[
@@ -344,7 +349,7 @@ class RunRequested(Envelope):
     agents: tuple[AgentSnapshot, ...] = ()
     history: tuple[HistoryPart, ...] = ()
     after_run_id: RunId | None = None
-    most_runs: int = Field(default=256, ge=1)
+    most_runs: int = Field(default=MOST_RUNS, ge=1)
     parent_run_id: RunId | None = None
     parent_call_id: str | None = None
     root_run_id: RunId | None = None

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, St
 from pydantic_core import from_json, to_json
 
 from shared.json_schema import fault
-from shared.steps import RunRequested
+from shared.steps import LONGEST_RUN_S, MOST_BUDGET_USD, MOST_ROUNDS, RunRequested
 
 TIMEOUT_S: Final[float] = RunRequested.model_fields["timeout_s"].default
 """How long a run may take when neither it nor its agent says."""
@@ -84,13 +84,19 @@ class BoundsInput(Input):
     """How long a run may go on, and what it may cost."""
 
     max_rounds: int | None = Field(
-        default=None, ge=1, le=100, description="Most answers of the model that ask for tools; default 5."
+        default=None,
+        ge=1,
+        le=MOST_ROUNDS,
+        description="Most answers of the model that ask for tools; default 5.",
     )
     timeout_s: float | None = Field(
-        default=None, gt=0, le=86_400, description="Most seconds from start to end; default 600."
+        default=None, gt=0, le=LONGEST_RUN_S, description="Most seconds from start to end; default 600."
     )
     budget_usd: float | None = Field(
-        default=None, gt=0, le=1_000_000, description="Most USD that the run may cost; default: no limit."
+        default=None,
+        gt=0,
+        le=MOST_BUDGET_USD,
+        description="Most USD that the run may cost; default: no limit.",
     )
 
 

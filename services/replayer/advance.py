@@ -7,6 +7,7 @@ follow from the order, and a run that was requested already is not requested twi
 """
 
 import asyncio
+from time import monotonic
 from typing import Final
 
 import structlog
@@ -35,6 +36,8 @@ from shared.subjects import RunKey
 
 log = structlog.get_logger(__name__)
 
+LOOK_S: Final = 2.0
+"""How long a look goes on measuring: it holds the replay's row."""
 TELL_S: Final = 1.0
 """How often what has come of a replay so far is written."""
 MEASURED: Final = Counter("studio_replay_runs_measured_total", "Runs of replays that were measured.")
@@ -85,14 +88,17 @@ class Advance:
             return await self._decide(connection, replay, logs)
         if replay.result is None or (now() - replay.result.at).total_seconds() > TELL_S:
             await self._tell(connection, replay)
-        return measured == self._parallel
+        return measured
 
-    async def _measure(self, connection: Connection, replay: Replay, logs: Logs) -> int:
-        """Some of the runs that have ended; returns how many."""
+    async def _measure(self, connection: Connection, replay: Replay, logs: Logs) -> bool:
+        """Some of the runs that have ended; returns whether others may have."""
         order = replay.order
         over = await runs.over(connection, order.replay_id, self._parallel)
+        until, is_wanted = monotonic() + LOOK_S, replay.status != "cancelling"
         for run in over:
-            measured = await self._measuring.measure(order, run, logs)
+            if monotonic() > until:  # whoever wants to call it off must not wait long
+                break
+            measured = await self._measuring.measure(order, run, logs, compare=is_wanted)
             if measured is None:
                 await runs.goes_on(connection, run.run_id)
                 continue
@@ -101,7 +107,7 @@ class Advance:
             if measured.diff is not None:
                 diff_id = derived_id(order.at, f"diff:{run.run_id}")
                 await replays.add_diff(connection, replay, diff_id, measured.diff)
-        return len(over)
+        return len(over) == self._parallel or monotonic() > until
 
     async def _decide(self, connection: Connection, replay: Replay, logs: Logs) -> bool:
         """All that was planned has ended: plan more, or finish."""

@@ -5,7 +5,6 @@ and little time and memory. Out comes one number or the name of a type, so that 
 """
 
 import ast
-import math
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Final
@@ -25,6 +24,8 @@ MOST_CODE: Final = 4096
 MOST_PRINTED: Final = 4096
 MOST_SAID: Final = 300
 AT_ONCE: Final = 2
+LARGEST: Final = 1e100
+"""Squares and sums of such numbers are still finite."""
 PATIENCE_S: Final = 10.0
 LIMITS: Final = ResourceLimits(
     max_feed_duration_secs=1.0, max_memory=32 * 1024 * 1024, max_recursion_depth=200
@@ -57,7 +58,7 @@ class Expressions:
             raise Refused(f"it was stopped: {error}"[:MOST_SAID]) from error
         if not isinstance(given, float):
             raise Refused(f"it gives {given}; a number or a truth value is needed")
-        if not math.isfinite(given):
+        if not abs(given) <= LARGEST:
             raise Refused(f"it gives {given}, which is no number to reckon with")
         return given
 

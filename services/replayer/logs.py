@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.bodies import BodyMissing
+from shared.earlier_runs import as_told, began, said
 from shared.errors import StudioError
 from shared.model_request import JsonObject
-from shared.provider_messages import messages_of
 from shared.run_log import RunLog
 from shared.run_state import LogGap, RunState, fold
 from shared.step_codec import Undecodable
-from shared.steps import RunRequested, RunStatus, Step
+from shared.steps import RunRequested, Step
 from shared.subjects import RunKey
 
 READS: Final = 3
@@ -48,18 +48,17 @@ class Logs:
 
     async def history(self, run: Run) -> list[JsonObject]:
         """What was said before in the run's session. Raises Gone and Unavailable."""
-        said: list[JsonObject] = []
+        told: list[JsonObject] = []
         for part in run.request.history:
             if isinstance(part.messages, list):
-                said += [message for message in part.messages if isinstance(message, dict)]
+                told += [message for message in part.messages if isinstance(message, dict)]
                 continue
             try:
                 earlier = await self.run(RunKey(run.request.project, part.run_id))
             except Gone:  # then the runner went on without it, too
                 continue
-            if earlier.state.status is RunStatus.COMPLETED:
-                said += messages_of(earlier.state.turns)
-        return said
+            told += said(as_told(earlier.steps, began(run.steps)))
+        return told
 
     async def _read(self, key: RunKey) -> Run:
         for left in reversed(range(READS)):

@@ -24,7 +24,7 @@ from services.replayer.measures import (
 from services.replayer.replay_runs import ReplayRun, most_runs
 from shared.diff import RunDiff, diff_runs
 from shared.divergence import first_divergence
-from shared.errors import Unavailable
+from shared.errors import StudioError, Unavailable
 from shared.messages import Metric, ReplayRequested
 from shared.model_request import JsonObject
 from shared.price_book import PriceBook
@@ -38,6 +38,14 @@ FEW_RUNS: Final = 16
 MOST_DIFFS: Final = 100
 """Of a replay of few runs each is compared with its source; else the first sample of each arm, of so many
 sources."""
+
+
+MOST_STEPS: Final = 10_000
+"""Of two runs that are compared."""
+
+
+class TooLong(StudioError):
+    """The runs are not compared with each other."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,9 @@ class Measuring:
         self._expressions = expressions
         self._limit = timedelta(seconds=limit_s)
 
-    async def measure(self, order: ReplayRequested, run: ReplayRun, logs: Logs) -> Measured | None:
+    async def measure(
+        self, order: ReplayRequested, run: ReplayRun, logs: Logs, *, compare: bool = True
+    ) -> Measured | None:
         """None: the run goes on (it was retried after its end). Raises Unavailable."""
         try:
             read = await logs.run(RunKey(order.project, run.run_id))
@@ -64,6 +74,8 @@ class Measuring:
         if read.state.finished is None:
             return self._unended(order, run)
         measured = await self.measures(read, order.metrics, run.planned.source(order))
+        if not compare or order.mode == "verify":
+            return Measured(read.state.status, measured)
         return await self._compared(order, run, read, logs, measured)
 
     async def measures(self, run: Run, metrics: Sequence[Metric], source: str) -> RunMeasures:
@@ -100,8 +112,6 @@ class Measuring:
         self, order: ReplayRequested, run: ReplayRun, read: Run, logs: Logs, measured: RunMeasures
     ) -> Measured:
         """With the diff and the divergence of a run that asked a model."""
-        if order.mode == "verify":
-            return Measured(read.state.status, measured)
         try:
             source = await logs.run(RunKey(order.project, run.planned.source(order)))
             history = await logs.history(source)
@@ -119,6 +129,8 @@ class Measuring:
     def _differences(
         self, source: Run, replay: Run, history: list[JsonObject], *, with_diff: bool
     ) -> tuple[Divergence | None, RunDiff | None]:
+        if len(source.steps) + len(replay.steps) > MOST_STEPS:
+            raise TooLong(f"they have more than {MOST_STEPS} steps together; GET /api/diff compares them")
         divergence = first_divergence(source.steps, replay.steps, history)
         if not with_diff:
             return divergence, None

@@ -5,7 +5,7 @@ What becomes of the job afterwards is decided in `worker`.
 
 import dataclasses
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from services.runner.decision import Wait, next_action
@@ -18,15 +18,15 @@ from services.runner.means import Means
 from services.runner.replay import Replay, SourceGone
 from shared.bodies import BodyMissing
 from shared.bus import RETENTION_S
+from shared.earlier_runs import as_told, said
 from shared.errors import Unavailable
 from shared.fork import CannotFork
 from shared.model_request import JsonObject
-from shared.provider_messages import messages_of
 from shared.run_log import AGAIN_HEADER, LogRead, RunLog
-from shared.run_state import LogGap, RunState, fold
+from shared.run_state import LogGap, RunState
 from shared.service import Runtime
 from shared.step_codec import decode_steps
-from shared.steps import Failure, RunRequested, RunStatus
+from shared.steps import Failure, RunDeleted, RunRequested, RunStatus, Step
 from shared.subjects import RunKey
 
 FIRST_LOOK_S: Final = 0.1
@@ -68,7 +68,9 @@ class Driver:
             raise HandedBack
         if _still_waits(journal):
             raise Waiting
-        history = [] if journal.state.cancel else await self._history(journal.request, job)
+        history: Sequence[JsonObject] = ()
+        if journal.state.cancel is None and journal.request.replay is None:
+            history = await self._history(journal.request, job, journal.state.started_at)
         redelivered = journal.state.next_seq > 1 or job.delivered > 1
         journal.claim(self.runner)
         if redelivered:
@@ -86,6 +88,8 @@ class Driver:
 
     async def _play(self, job: Job, journal: Journal, history: Sequence[JsonObject]) -> None:
         replay = await self._replay(journal, job)
+        if replay is not None:
+            history = await self._history(journal.request, job, replay.source_began)
         if replay is not None and replay.is_rehearsal:
             await replay.verify(journal, self._means, history, self._scrubber)
             return
@@ -120,24 +124,27 @@ class Driver:
         if self._means.family is not None:
             await self._means.family.tell_parent(journal.state)
 
-    async def _history(self, request: RunRequested, job: Job) -> list[JsonObject]:
-        """The conversation of the session's earlier runs, of which the last may still have to end."""
-        said: list[Sequence[JsonObject]] = []
+    async def _history(self, request: RunRequested, job: Job, began: datetime | None) -> list[JsonObject]:
+        """The conversation of the session's earlier runs, as they were when the run began; before that, the
+        last of them may still have to end. Raises SourceGone in a replay, which needs all that was told."""
+        told: list[Sequence[JsonObject]] = []
         for part in reversed(request.history):  # the last one first: a run that has to wait reads no other
             if isinstance(part.messages, list):
-                said.append([message for message in part.messages if isinstance(message, dict)])
+                told.append([message for message in part.messages if isinstance(message, dict)])
                 continue
             key = RunKey(request.project, part.run_id)
             try:
-                earlier = fold((await self._log.read(key)).steps)
+                steps = (await self._log.read(key)).steps
+                earlier = as_told(steps, began)
             except LogGap:  # its beginning has left the broker, or is still to come
-                earlier = RunState()
+                steps, earlier = (), RunState()
+            if request.replay is not None and began is not None and _was_deleted(steps, began):
+                raise SourceGone(f"What was said before, in the run {part.run_id}, was deleted.")
             is_open = not earlier.finished if earlier.request is not None else self._may_come(key)
             if is_open and not earlier.deleted:
                 raise NotYet(min(FIRST_LOOK_S * job.delivered, LONGEST_LOOK_S))
-            if earlier.finished and earlier.finished.status is RunStatus.COMPLETED:
-                said.append(messages_of(earlier.turns))
-        return [message for messages in reversed(said) for message in messages]
+            told.append(said(earlier))
+        return [message for messages in reversed(told) for message in messages]
 
     def _may_come(self, run: RunKey) -> bool:
         """Of a run that the broker does not have: accepted so lately, it waits elsewhere for its turn."""
@@ -172,6 +179,11 @@ class Driver:
 
 def _kind_of(error: SourceGone | CannotFork) -> str:
     return "source-gone" if isinstance(error, SourceGone) else "cannot-fork"
+
+
+def _was_deleted(earlier: Sequence[Step], later_began: datetime) -> bool:
+    """Whether what a later run was told is gone since."""
+    return not earlier or (isinstance(earlier[-1], RunDeleted) and earlier[-1].at > later_began)
 
 
 def _still_waits(journal: Journal) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 from services.runner.decision import after_rehearsal
@@ -11,6 +12,7 @@ from services.runner.means import Answers, Means
 from services.runner.performer import Performer
 from services.runner.recorded_answers import RecordedAnswers
 from services.runner.rehearsal.rehearsal import Rehearsal
+from shared.earlier_runs import began
 from shared.errors import StudioError
 from shared.fork import Kept, kept
 from shared.model_request import JsonObject
@@ -56,6 +58,10 @@ class Replay:
     @property
     def is_rehearsal(self) -> bool:
         return self._plan.mode == "verify"
+
+    @property
+    def source_began(self) -> datetime | None:
+        return began(self._source)
 
     @property
     def answers(self) -> Answers:

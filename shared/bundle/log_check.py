@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import UTC
 from typing import Final
 
 from shared.bundle.contents import Contents, put_back, references
@@ -10,9 +11,24 @@ from shared.bundle.manifest import STEPS, Manifest, parsed
 from shared.errors import StudioError
 from shared.run_state import RunState
 from shared.step_codec import Undecodable, decode_step
-from shared.steps import BodyRef, RunDeleted, RunRequested, Step
+from shared.steps import (
+    LONGEST_RUN_S,
+    MOST_BUDGET_USD,
+    MOST_ROUNDS,
+    MOST_RUNS,
+    BodyRef,
+    RunDeleted,
+    RunRequested,
+    Step,
+)
 
 LONGEST_NAME: Final = 500
+MOST: Final[Mapping[str, float]] = {
+    "max_rounds": MOST_ROUNDS,
+    "timeout_s": LONGEST_RUN_S,
+    "budget_usd": MOST_BUDGET_USD,
+    "most_runs": MOST_RUNS,
+}
 KIND: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
 """Kinds of steps travel in headers; unknown ones may be anything else."""
 
@@ -51,6 +67,7 @@ def _check_step(seq: int, step: Step, manifest: Manifest) -> None:
         raise Undecodable("it is of another run, or has another place in it")
     if isinstance(step, RunRequested) != (seq == 0) or isinstance(step, RunDeleted):
         raise Undecodable("a run begins with its one request, and a deleted one has no bundle")
+    step.at.astimezone(UTC)  # raises OverflowError for a time that no clock and no database has
     if not KIND.fullmatch(step.kind):
         raise Undecodable("kind: it is no word that a kind of step can have")
     if isinstance(step, RunRequested):
@@ -64,5 +81,8 @@ def _check_request(step: RunRequested) -> None:
         raise Undecodable(f"{long}: it has more than {LONGEST_NAME} characters")
     if not 0 <= step.agent.version < 2**31:
         raise Undecodable("agent.version: no version has this number")
+    for name, most in MOST.items():
+        if (getattr(step, name) or 0) > most:
+            raise Undecodable(f"{name}: no run may have more than {most}")
     if not all(isinstance(part.messages, list) for part in step.history):
         raise Undecodable("history: it names an earlier run without its messages")

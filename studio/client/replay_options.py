@@ -67,11 +67,11 @@ class ReplayOptions(TypedDict, total=False):
 
 def replay_body(runs: str | Sequence[str], options: ReplayOptions) -> dict[str, JsonValue]:
     """The body of POST /api/replays."""
-    same = {name: value for name, value in options.items() if value not in (None, (), [])}
+    same = {name: value for name, value in options.items() if value not in (None, (), [], {})}
     body: dict[str, object] = {"run_id": runs} if isinstance(runs, str) else {"run_ids": list(runs)}
     body |= same
     body.pop("idempotency_key", None)
-    if "changes" in options:
+    if "changes" in body:
         body["changes"] = _changes(options["changes"])
     if options.get("edits"):
         body["edits"] = _edits(options["edits"])

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from studio.commands.group import Json, noun
+from studio.commands.replay_arguments import Changed
 from studio.commands.runs import Reference
+from studio.commands.spread import spread
 
 app = typer.Typer()
 replays = noun(app, "replays", "Replays: what was ordered, how far they are, what came of them.")
@@ -80,13 +82,13 @@ def lineage(run: Reference, as_json: Json = False) -> None:
 
 
 @app.command()
+@spread
 def verify(
+    changed: Changed,
     runs: Annotated[
         list[str] | None, typer.Argument(metavar="[RUN]…", help="Runs, by id or a part of it.")
     ] = None,
-    is_all: Annotated[
-        bool, typer.Option("--all", help="All runs that have ended, but for those that replay others.")
-    ] = False,
+    is_all: Annotated[bool, typer.Option("--all", help="All runs that have ended.")] = False,
     status: Annotated[
         str | None, typer.Option(metavar="STATUS", help="Of all: only completed, failed or cancelled ones.")
     ] = None,
@@ -97,10 +99,13 @@ def verify(
 ) -> None:
     """Prove that runs repeat: every request is made again from the log and compared with what was sent.
 
-    Nothing is asked of a model or a tool, and nothing is spent.
+    With something changed (--agent, --instructions …) it is said where they would part first. Nothing is
+    asked of a model or a tool, and nothing is spent.
     """
     from studio.commands import verifying
+    from studio.commands.replay_wishes import changes
 
     if bool(runs) == is_all:
         raise typer.BadParameter("name runs, or say --all", param_hint="RUN")
-    raise typer.Exit(verifying.verify(runs or [], status, show=show, as_json=as_json))
+    looking = verifying.Looking(changes(changed), show=show, as_json=as_json)
+    raise typer.Exit(verifying.verify(runs or [], status, looking))

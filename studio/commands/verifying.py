@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
@@ -14,6 +15,7 @@ from rich.text import Text
 from shared.replay_results import SourceVerification, Trouble, Verification
 from studio.client.errors import Conflict, Invalid, NotFound
 from studio.client.replay_models import FINAL, Replay
+from studio.client.replay_options import ReplayChanges
 from studio.client.sync import Studio
 from studio.commands.connection import FAILED, connected
 from studio.commands.reference import run_id_of
@@ -49,24 +51,33 @@ class Total(BaseModel):
         return Text(said + failed, "green" if self.equal == self.verified else "red")
 
 
-def verify(typed: Sequence[str], status: str | None, *, show: bool, as_json: bool) -> int:
+@dataclass(frozen=True)
+class Looking:
+    """What is to be tried otherwise, and how much is told of what parts."""
+
+    changes: ReplayChanges
+    show: bool
+    as_json: bool
+
+
+def verify(typed: Sequence[str], status: str | None, looking: Looking) -> int:
     """Those that are named, else all that have ended. The exit code."""
     if status not in (None, *FINAL):
         raise typer.BadParameter(f"give {', '.join(sorted(FINAL))}", param_hint="--status")
     total = Total()
     with connected() as studio:
         ids = [run_id_of(studio, each) for each in typed] or _ended(studio, status)
-        verifying = _Verifying(studio)
+        verifying = _Verifying(studio, looking.changes)
         try:
             for found in verifying.verified(iter(ids)):
                 total.add(found)
                 for each in found.not_equal:
-                    _tell(each, show=show, as_json=as_json)
+                    _tell(each, show=looking.show, as_json=looking.as_json)
         except KeyboardInterrupt:
             for replay_id in verifying.under_way:
                 notices().print(Text(cancelled(studio, replay_id), "yellow"))
             return INTERRUPTED
-    if as_json:
+    if looking.as_json:
         write_json(total)
     else:
         results().print(total.line())
@@ -76,8 +87,9 @@ def verify(typed: Sequence[str], status: str | None, *, show: bool, as_json: boo
 class _Verifying:
     """`under_way`: the replays that have not ended, the oldest first."""
 
-    def __init__(self, studio: Studio) -> None:
+    def __init__(self, studio: Studio, changes: ReplayChanges) -> None:
         self.under_way: deque[str] = deque()
+        self._changes = changes
         self._studio = studio
         self._refused: list[SourceVerification] = []
 
@@ -100,7 +112,8 @@ class _Verifying:
     def _order(self, run_ids: Sequence[str]) -> None:
         """Of a chunk that is refused because of one run, the others are verified."""
         try:
-            self.under_way.append(self._studio.create_replay(run_ids, mode="verify").replay_id)
+            replay = self._studio.create_replay(run_ids, mode="verify", changes=self._changes)
+            self.under_way.append(replay.replay_id)
         except (NotFound, Conflict, Invalid) as error:
             if len(run_ids) == 1:
                 trouble = Trouble(type="refused", message=str(error))
@@ -124,9 +137,8 @@ class _Verifying:
 
 
 def _ended(studio: Studio, status: str | None) -> Iterable[str]:
-    """All runs that have ended, the newest first, but for those that replay others."""
-    runs = studio.list(status=status)
-    return (run.run_id for run in runs if run.status.is_final and run.replay is None)
+    """All runs that have ended, the newest first; those that verify others are not listed."""
+    return (run.run_id for run in studio.list(status=status) if run.status.is_final)
 
 
 def _found(replay: Replay) -> Verification:

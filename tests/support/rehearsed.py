@@ -12,12 +12,11 @@ from services.runner.tools.registry import ToolRegistry
 from services.runner.tools.settings import ToolSettings
 from shared.bodies import BodyMissing, BodyStore
 from shared.bus import RUNS, client_of, make_broker
+from shared.earlier_runs import as_told, began, said
 from shared.model_request import JsonObject
 from shared.payload import Payloads
-from shared.provider_messages import messages_of
-from shared.run_state import fold
 from shared.step_codec import Undecodable
-from shared.steps import RunClaimed, RunRequested, RunStatus, Step, now
+from shared.steps import RunClaimed, RunRequested, Step, now
 from shared.stored import stored_messages, subject_of
 from shared.subjects import RunKey
 
@@ -55,7 +54,7 @@ async def check_rehearsals(runs: Mapping[str, Sequence[Step]], tools: ToolRegist
     for run_id, steps in runs.items():
         if not steps or not by_a_runner(steps):
             continue
-        history = _history(steps[0], runs)
+        history = _history(steps, runs)
         if history is None:
             continue
         means = Means(cast("Model", None), tools or installed_tools(), now)
@@ -67,15 +66,15 @@ async def check_rehearsals(runs: Mapping[str, Sequence[Step]], tools: ToolRegist
     return count
 
 
-def _history(step: Step, runs: Mapping[str, Sequence[Step]]) -> list[JsonObject] | None:
+def _history(run: Sequence[Step], runs: Mapping[str, Sequence[Step]]) -> list[JsonObject] | None:
     """The conversation before the run; None: a run of it is gone."""
-    assert isinstance(step, RunRequested)
-    said: list[JsonObject] = []
-    for part in step.history:
+    assert isinstance(run[0], RunRequested)
+    told: list[JsonObject] = []
+    for part in run[0].history:
         if isinstance(part.messages, list):
-            said += [message for message in part.messages if isinstance(message, dict)]
+            told += [message for message in part.messages if isinstance(message, dict)]
         elif (steps := runs.get(part.run_id)) is None or not isinstance(steps[0], RunRequested):
             return None
-        elif (state := fold(steps)).finished and state.status is RunStatus.COMPLETED:
-            said += messages_of(state.turns)
-    return said
+        else:
+            told += said(as_told(steps, began(run)))
+    return told

@@ -4,14 +4,16 @@ import asyncio
 import json
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from importlib.metadata import version
+from typing import Final
 
 from pydantic import JsonValue
 from pydantic_core import to_json
 
 from services.gateway.bodies import Bodies
 from services.gateway.bundles.reads import charges
-from services.gateway.bundles.refusals import goes_on, too_large
+from services.gateway.bundles.refusals import goes_on, history_gone, too_large
 from services.gateway.bundles.trust import Trust
 from services.gateway.problems import NOT_FOUND, DatabaseAway, Problem, invalid
 from services.gateway.reads import answered
@@ -26,11 +28,14 @@ from shared.bundle.origin import LEFT_BEHIND, WRITER, as_sent
 from shared.bundle.redaction import Redaction
 from shared.bundle.signing import SigningKey
 from shared.database import Database
-from shared.provider_messages import messages_of
-from shared.run_state import LogGap, fold
+from shared.earlier_runs import as_told, began, said
+from shared.run_state import LogGap
 from shared.step_codec import decode_step, encode_step
-from shared.steps import RunRequested, RunStatus
+from shared.steps import RunRequested
 from shared.subjects import RunKey
+
+READ_FOR_CLAIM: Final = 16
+"""Steps among which is the first claim, with what may have come before it."""
 
 
 @dataclass
@@ -101,32 +106,33 @@ class Departure:
         if not isinstance(first, RunRequested) or all(part.messages is not None for part in first.history):
             return contents
         history: list[JsonValue] = []
+        later_began = began([decode_step(json.loads(text)) for text in contents.steps[1:READ_FOR_CLAIM]])
         for part in first.history:
-            said = part.messages
-            if said is None:
-                said = moved_out(
-                    await self._said(RunKey(first.project, part.run_id), gathering), gathering.bodies
-                )
-            history.append({"run_id": part.run_id, "messages": said})
+            told = part.messages
+            if told is None:
+                earlier = RunKey(first.project, part.run_id)
+                told = moved_out(await self._said(earlier, later_began, gathering), gathering.bodies)
+            history.append({"run_id": part.run_id, "messages": told})
         raw = {**json.loads(contents.steps[0]), "history": history}
         return replace(contents, steps=(dumped(raw), *contents.steps[1:]))
 
-    async def _said(self, run: RunKey, gathering: _Gathering) -> list[JsonValue]:
-        """As the runner was told it; nothing of a run that did not complete, or was deleted since."""
+    async def _said(
+        self, run: RunKey, later_began: datetime | None, gathering: _Gathering
+    ) -> list[JsonValue]:
+        """As the runner was told it. Raises Problem (404) for a run that was deleted since: without what it
+        said nobody can make the requests again."""
         try:
             found = await self._runs.find(run)
         except Problem as problem:
             if problem.kind is not NOT_FOUND:
                 raise
-            return []
-        if found.view.status is not RunStatus.COMPLETED:
-            return []
+            raise history_gone(run.run_id) from None
         apart = _Gathering(gathering.run, gathering.most_bytes, gathering.size)
         contents = await self._contents(found, apart)
-        turns = fold(decode_step(raw) for raw in contents.whole_steps()).turns
-        said: list[JsonValue] = [dict(message) for message in messages_of(turns)]
-        gathering.add(len(to_json(said)))
-        return said
+        earlier = as_told([decode_step(raw) for raw in contents.whole_steps()], later_began)
+        told: list[JsonValue] = [dict(message) for message in said(earlier)]
+        gathering.add(len(to_json(told)))
+        return told
 
 
 def _made(contents: Contents, redaction: Redaction, key: SigningKey) -> bytes:

@@ -4,6 +4,7 @@ from typing import Final
 
 from services.gateway.problems import (
     BUNDLE_INVALID,
+    NOT_FOUND,
     NOT_SET_UP,
     RUN_ACTIVE,
     RUN_TOO_LARGE,
@@ -41,6 +42,11 @@ def goes_on(status: RunStatus, run_id: str) -> Problem:
 def too_large(most_bytes: int, run_id: str) -> Problem:
     told = f"its steps and values have more than {most_bytes} bytes (BUNDLE_MAX_BYTES)"
     return Problem(RUN_TOO_LARGE, told, run_id=run_id)
+
+
+def history_gone(earlier_id: str) -> Problem:
+    told = f"what was said before it, in the run {earlier_id} of its session, was deleted"
+    return Problem(NOT_FOUND, f"{told}; without that nobody can make the run's requests again")
 
 
 def no_key() -> Problem:

@@ -7,13 +7,13 @@ from typing import Final
 from pydantic_core import to_json
 
 from services.gateway.catalog import Catalog
-from services.gateway.problems import invalid
+from services.gateway.problems import INVALID, Problem, invalid
 from services.gateway.replaying.sources import Inspect, Source, Sources
 from services.gateway.replays import refusals
 from services.gateway.replays.changes import ChangeResolver, specs_of
 from services.gateway.replays.inputs import ReplayInput
 from services.gateway.replays.metrics import metrics
-from services.gateway.replays.policy import tool_answers
+from services.gateway.replays.policy import check_verification, tool_answers
 from services.gateway.replays.rules import RUNS_OF_BLAME, Way, samples_of, ways
 from services.gateway.replays.standing import standing
 from shared.fork import CannotFork, kept
@@ -58,8 +58,12 @@ class Orders:
         if asked.mode == "blame" and measured[0].name == "success":
             _check_failed(sources[0])
         arms = tuple([await self._arm(wish.project, way, sources) for way in found])
+        if asked.mode != "verify":
+            await self._require_models(found, sources)
         requests = [source.request for source in sources]
         specs = [spec for arm in arms for spec in specs_of(arm.changes, requests)]
+        if asked.mode == "verify":
+            check_verification(asked.tools, specs)
         stand = await standing(self._catalog, wish.project, specs, tool_answers(asked.tools, specs))
         order = ReplayRequested(
             replay_id=replay_id,
@@ -72,7 +76,7 @@ class Orders:
             samples=samples_of(asked),
             fork_step=asked.step,
             tools=stand.tools,
-            ask_about=stand.ask_about,
+            ask_about=stand.ask_about if asked.mode != "verify" else (),
             metrics=measured,
             confidence=asked.confidence,
             stop_early=asked.stop_early,
@@ -83,6 +87,18 @@ class Orders:
         order = self._scrubbed(order)
         await self._sources.keep(sources)
         return order
+
+    async def _require_models(self, found: Sequence[Way], sources: Sequence[Source]) -> None:
+        """Of runs that are live as they were recorded, perhaps long ago and elsewhere."""
+        if all(way.changes.model or way.changes.agent for way in found):
+            return
+        for model in sorted({source.request.model for source in sources}):
+            try:
+                await self._catalog.require_model(model)
+            except Problem as problem:
+                if problem.kind is not INVALID:
+                    raise
+                raise invalid("changes.model", f"of the run: {problem.errors[0].message}; name one") from None
 
     async def _arm(self, project: str, way: Way, sources: Sequence[Source]) -> Arm:
         requests = [source.request for source in sources]

@@ -9,6 +9,7 @@ from services.gateway.problems import invalid
 from services.gateway.replays.inputs import MetricInput
 from shared.messages import Metric, MetricName
 
+MOST_EXPRESSIONS: Final = 4
 USUAL: Final[tuple[MetricName, ...]] = ("success", "cost_usd", "latency_ms", "tokens")
 LESS_IS_BETTER: Final = frozenset({"cost_usd", "latency_ms", "tokens", "rounds", "tool_calls"})
 NEED_EXPECTED: Final = frozenset({"exact", "contains"})
@@ -20,6 +21,10 @@ NAMES: Final = (
 
 def metrics(asked: Sequence[MetricInput], sources: Sequence[str]) -> tuple[Metric, ...]:
     """Raises Problem (422)."""
+    own = [index for index, metric in enumerate(asked) if metric.name == "expression"]
+    if len(own) > MOST_EXPRESSIONS:
+        told = f"{len(own)} expressions would be evaluated for each run; at most {MOST_EXPRESSIONS}"
+        raise invalid(f"metrics.{own[MOST_EXPRESSIONS]}.name", told)
     given = asked or [MetricInput(name=name) for name in USUAL]
     seen: set[str] = set()
     for index, metric in enumerate(given):

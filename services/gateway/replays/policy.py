@@ -30,6 +30,15 @@ def tool_answers(asked: Mapping[str, ToolAnswerInput], specs: Iterable[ToolSpec]
     return {name: _answer(each, name in irreversible) for name, each in asked.items()}
 
 
+def check_verification(asked: Mapping[str, ToolAnswerInput], specs: Iterable[ToolSpec]) -> None:
+    """What a verification may call: nothing that leaves the machine. Raises Problem (422)."""
+    pure = {spec.name for spec in specs if spec.effect is Effect.PURE and spec.source == "installed"}
+    for name, answer in asked.items():
+        if name not in pure or answer.answer != "live":
+            told = "believes what is recorded, but for pure tools of the runner that are named live"
+            raise invalid(f"tools.{name}", f"a verification {told}")
+
+
 def _answer(asked: ToolAnswerInput, is_irreversible: bool) -> ToolAnswer:
     # Naming an irreversible tool for its recorded answers must not make it live by a default.
     on_miss = asked.on_miss or ("fail" if is_irreversible else "live")

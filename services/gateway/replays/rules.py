@@ -23,11 +23,11 @@ RUNS_OF_BLAME: Final = 60
 LIVE: Final = ("rerun", "fork")
 MODES_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "samples": (*LIVE, "blame"),
-    "changes": LIVE,
+    "changes": (*LIVE, "verify"),
     "candidates": LIVE,
     "step": ("fork",),
     "edits": ("fork",),
-    "tools": (*LIVE, "blame"),
+    "tools": (*LIVE, "blame", "verify"),
     "metrics": (*LIVE, "blame"),
     "confidence": (*LIVE, "blame"),
     "stop_early": LIVE,

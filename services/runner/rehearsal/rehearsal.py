@@ -27,6 +27,7 @@ from shared.steps import (
     ApprovalRequested,
     ConversationStep,
     Divergence,
+    Effect,
     RunClaimed,
     RunStatus,
     RunWaiting,
@@ -152,7 +153,7 @@ class Rehearsal:
             await self._performer.perform(CallTools((call,), together=True))
         elif settle is not None and settle.call == call:
             await self._performer.perform(settle)
-        elif call.tool in self._live:
+        elif call.tool in self._live and call.effect is Effect.PURE:
             self._journal.take(await self._made_live(call, step))
         else:
             self._journal.take(step)

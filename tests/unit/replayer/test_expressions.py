@@ -46,6 +46,7 @@ async def test_an_expression_gives_a_number(expressions: Expressions, expression
         ("None", "it gives NoneType"),
         ("float('nan')", "it gives nan"),
         ("1e308 * 10", "it gives inf"),
+        ("-1e101", "no number to reckon with"),
         ("10 ** 400", "OverflowError"),
         ("", "it is no expression of Python"),
         ("x = 1", "it is no expression of Python"),

@@ -266,16 +266,22 @@ def test_verify_names_each_run_that_parts_and_shows_how() -> None:
     assert whole.stdout.splitlines()[1:4] == ["--- recorded", "+++ replayed", "-45"]
 
 
-def test_verify_all_leaves_out_what_has_not_ended_and_what_replays_others() -> None:
+def test_verify_tries_what_is_changed() -> None:
+    with ScriptedServer(ACCEPTED, verified(1, DIVERGENCE)) as server:
+        studio(server, "verify", RUN_ID, "--agent", "helper@2")
+    assert server.asked[0].body["changes"] == {"agent": "helper@2"}
+
+
+def test_verify_all_leaves_out_what_has_not_ended() -> None:
     plan = {"mode": "rerun", "source_run_id": RUN_ID}
     kinds: list[dict[str, Any]] = [{}, {"status": "running"}, {"replay": plan}, {"status": "failed"}]
     runs = [run_json(run_id=f"{RUN_ID[:-1]}{number}", **more) for number, more in enumerate(kinds)]
-    with ScriptedServer(answer({"items": runs}), ACCEPTED, verified(2)) as server:
+    with ScriptedServer(answer({"items": runs}), ACCEPTED, verified(3)) as server:
         result = studio(server, "verify", "--all", "--json")
-    assert server.asked[1].body["run_ids"] == [runs[0]["run_id"], runs[3]["run_id"]]
+    assert server.asked[1].body["run_ids"] == [runs[place]["run_id"] for place in (0, 2, 3)]
     assert (result.exit_code, json.loads(result.stdout)) == (
         0,
-        {"verified": 2, "equal": 2, "parted": 0, "failed": 0},
+        {"verified": 3, "equal": 3, "parted": 0, "failed": 0},
     )
 
 
