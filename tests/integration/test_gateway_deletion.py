@@ -11,7 +11,7 @@ from shared.bus import RUNS, client_of, jetstream, make_broker
 from shared.database import Database
 from shared.run_log import RunLog
 from shared.scrub import Scrubber
-from shared.steps import RunDeleted
+from shared.steps import ReplayPlan, RunDeleted
 from shared.stored import sequence_of
 from shared.subjects import RunKey
 from tests.support.fake_runner import running_fake_runner
@@ -100,6 +100,22 @@ async def test_with_a_run_go_the_runs_that_answered_its_calls(gateway: Gateway) 
         await eventually(no_deletion_is_left)
     assert await kinds_in_log(gateway, above) == ["run-deleted"]
     assert await is_listed(gateway, other)
+
+
+async def test_with_a_run_go_its_verifications_but_no_other_replays(gateway: Gateway) -> None:
+    """Nobody sees them in a list, and they hold its request."""
+    source = await finished(gateway)
+    keys = {mode: new_key() for mode in ("verify", "rerun")}
+    log = RunLog(gateway.nats, Scrubber())
+    for mode, key in keys.items():
+        plan = ReplayPlan.model_validate({"mode": mode, "source_run_id": source})
+        await log.request(key, log.seal([requested(key, prompt="secret", replay=plan)]))
+    verification, rerun = (key.run_id for key in keys.values())
+    async with projecting(gateway.nats, gateway.database):
+        await eventually(lambda: is_listed(gateway, rerun))
+        assert (await gateway.http.delete(f"/api/runs/{source}")).status_code == 204
+        await eventually(lambda: is_gone(gateway, verification))
+    assert await is_listed(gateway, rerun)
 
 
 async def test_a_run_is_gone_at_once_and_erased_when_recorder_and_cost_have_read_it(

@@ -1,6 +1,7 @@
 """Replays ordered over HTTP: what the replayer is told, once, and when it can carry it out."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,8 @@ from tests.support.replaying import (
     told,
 )
 from tests.support.retention import aged_id, forget, is_forgotten
-from tests.support.steps import new_key
+from tests.support.steps import new_key, tool_spec
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -45,6 +47,42 @@ async def gateway(nats_url: str, database_url: str) -> AsyncIterator[Gateway]:
 async def recorded(gateway: Gateway) -> AsyncIterator[None]:
     async with projecting(gateway.nats, gateway.database):
         yield
+
+
+async def test_what_the_project_says_of_a_tool_by_now_holds_for_its_replays(gateway: Gateway) -> None:
+    http_fetch = tool_spec("http_fetch")
+    run = (await played(gateway, tools=(CALCULATOR, http_fetch, MAIL))).run_id
+    await gateway.http.patch("/api/tools/calculator", json={"needs_approval": True})
+    await gateway.http.patch("/api/tools/http_fetch", json={"enabled": False})
+
+    async def known() -> bool:
+        order = await ordered(gateway, run_id=run)
+        return order.ask_about == ("calculator",) and "http_fetch" in order.tools
+
+    await eventually(known)
+    order = await ordered(gateway, run_id=run, tools={"calculator": {"answer": "live"}})
+    assert order.tools["http_fetch"] == ToolAnswer(on_miss="error")  # is not called any more
+    assert "send_mail" not in order.tools  # a miss ends the run, as it does by default
+    for name, state in (("http_fetch", "switched off"), ("send_mail", "not there any more")):
+        refused = await replay(gateway, run_id=run, tools={name: {"answer": "live"}})
+        assert refused.status_code == 422
+        assert state in refused.json()["detail"]
+
+
+async def test_a_verification_may_try_changes_and_calls_nothing_that_changes_anything(
+    gateway: Gateway,
+) -> None:
+    run = (await played(gateway, tools=(CALCULATOR, MAIL))).run_id
+    changes = {"instructions": "Be brief."}
+    order = await ordered(
+        gateway, run_id=run, mode="verify", changes=changes, tools={"calculator": {"answer": "live"}}
+    )
+    assert order.arms[0].changes.instructions == "Be brief."
+    refusals: list[Any] = [{"send_mail": {"answer": "live"}}, {"*": {"answer": "live"}}, {"calculator": {}}]
+    for tools in refusals:
+        refused = await replay(gateway, run_id=run, mode="verify", tools=tools)
+        assert refused.status_code == 422
+        assert "believes what is recorded" in refused.json()["detail"]
 
 
 async def test_every_example_of_a_replay_is_accepted_and_ordered(gateway: Gateway) -> None:

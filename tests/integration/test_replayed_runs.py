@@ -17,7 +17,9 @@ from shared.steps import (
     Edit,
     HistoryPart,
     ReplayPlan,
+    RunFinished,
     RunRequested,
+    RunRetried,
     RunStatus,
     RunVerified,
     ToolResult,
@@ -27,6 +29,7 @@ from shared.subjects import RunKey
 from tests.support.processes import ROOT
 from tests.support.runner_field import Field, field_at
 from tests.support.steps import only
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -81,6 +84,28 @@ async def test_large_values_and_earlier_runs_are_read_for_a_rehearsal(field: Fie
     assert only(steps, UserRequest)[0].content == edited.value
     recorded, asked = (only(each, AgentResponse)[0].model_call for each in (await field.steps(second), steps))
     assert recorded.request_hash != asked.request_hash
+
+
+async def test_a_run_of_a_session_is_replayed_with_what_it_was_told(field: Field) -> None:
+    first = await field.send(tool="teleport", rounds=9)  # there is no such tool: it fails
+    assert (await field.finished(first)).status == RunStatus.FAILED
+    second = await field.send_with(
+        {"history": (HistoryPart(run_id=first.run_id),), "prompt": json.dumps({"rounds": 0})}
+    )
+    assert (await field.finished(second)).status == RunStatus.COMPLETED
+    ends = len(only(await field.steps(first), RunFinished))
+    await field.append(first, RunRetried, who="user")
+
+    async def has_ended_again() -> bool:
+        return len(only(await field.steps(first), RunFinished)) > ends
+
+    await eventually(has_ended_again, within_s=15)
+    verified = await replay(field, second, mode="verify")
+    assert (await field.finished(verified)).status == RunStatus.COMPLETED
+    await field.log.purge(first)
+    gone = await field.finished(await replay(field, second, mode="rerun"))
+    assert gone.error is not None
+    assert (gone.error.type, first.run_id in gone.error.message) == ("source-gone", True)
 
 
 async def test_a_source_that_the_broker_does_not_have_ends_the_replay(field: Field) -> None:
