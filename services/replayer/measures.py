@@ -76,11 +76,17 @@ def expected_of(metric: Metric, source: str) -> str | None:
     return metric.expected.get(source) if isinstance(metric.expected, Mapping) else metric.expected
 
 
+TAKEN: Final = frozenset({"cost_usd", "latency_ms", "tokens", "rounds", "tool_calls"})
+
+
 def value_of(metric: Metric, known: Facts) -> tuple[float | None, str | None]:
     """The value of a metric that is no expression, or None and why there is none.
 
-    A run without an answer has not given the one that was expected.
+    A run without an answer has not given the one that was expected. What a run took that did not complete
+    says nothing about what its arm takes: to fail at once is not cheap.
     """
+    if metric.name in TAKEN and known.status != RunStatus.COMPLETED:
+        return None, f"the run is {known.status}"
     match metric.name:
         case "success":
             return float(known.status == RunStatus.COMPLETED), None

@@ -142,7 +142,7 @@ async def test_the_order_says_all_that_was_asked_with_what_it_stands_for(gateway
         "send_mail": ToolAnswer(on_miss="error"),
         "*": ToolAnswer(answer="static", static={"a": 1}),
     }
-    assert [metric.label for metric in order.metrics] == ["exact", "tokens"]
+    assert [metric.label for metric in order.metrics] == ["exact", "tokens", "success"]
     assert (order.confidence, order.stop_early, order.metadata) == (0.9, False, {"ticket": 7})
 
 

@@ -25,7 +25,9 @@ def metrics(asked: Sequence[MetricInput], sources: Sequence[str]) -> tuple[Metri
     if len(own) > MOST_EXPRESSIONS:
         told = f"{len(own)} expressions would be evaluated for each run; at most {MOST_EXPRESSIONS}"
         raise invalid(f"metrics.{own[MOST_EXPRESSIONS]}.name", told)
-    given = asked or [MetricInput(name=name) for name in USUAL]
+    given = [*asked] or [MetricInput(name=name) for name in USUAL]
+    if all("success" not in (metric.name, metric.label) for metric in given):
+        given.append(MetricInput(name="success"))  # what fails is never just cheap
     seen: set[str] = set()
     for index, metric in enumerate(given):
         label = metric.label or metric.name

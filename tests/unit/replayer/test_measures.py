@@ -8,7 +8,17 @@ from services.replayer.measures import Facts, cost, facts, gone, measures, value
 from shared.messages import Metric, MetricName
 from shared.price_book import PriceBook
 from shared.run_state import fold
-from shared.steps import AgentResponse, Divergence, Failure, RunFinished, RunVerified, Step, Totals, Usage
+from shared.steps import (
+    AgentResponse,
+    Divergence,
+    Failure,
+    RunFinished,
+    RunStatus,
+    RunVerified,
+    Step,
+    Totals,
+    Usage,
+)
 from tests.support.run_samples import whole_run
 from tests.support.steps import claimed, make, model_call, new_key, requested
 
@@ -65,6 +75,13 @@ def test_a_run_without_an_answer_has_not_given_the_one_that_was_expected(name: M
     assert value_of(metric(name), _known(answer=None, expected="")) == (0.0, None)
     assert value_of(metric(name), _known(answer="It is 16.")) == (0.0, None)
     assert value_of(metric(name), _known(expected=None)) == (None, "no answer is expected of this source")
+
+
+@pytest.mark.parametrize("name", ["cost_usd", "latency_ms", "tokens", "rounds", "tool_calls"])
+def test_what_a_failed_run_took_counts_for_nothing(name: MetricName) -> None:
+    failed = _known(status=RunStatus.FAILED, cost_usd=Decimal(0))
+    assert value_of(metric(name), failed) == (None, "the run is failed")
+    assert value_of(metric("success"), failed) == (0.0, None)
 
 
 def test_a_part_of_the_answer_is_contained_and_not_exact() -> None:

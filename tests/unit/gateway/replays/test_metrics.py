@@ -28,8 +28,9 @@ def test_success_decides_when_nothing_is_said_and_what_it_takes_is_told_beside_i
 
 
 def test_what_is_said_wins_over_what_is_usual() -> None:
-    [metric] = metrics(asked({"name": "rounds", "higher_is_better": True, "label": "depth"}), [ONE])
+    metric, always = metrics(asked({"name": "rounds", "higher_is_better": True, "label": "depth"}), [ONE])
     assert (metric.label, metric.higher_is_better) == ("depth", True)
+    assert always.name == "success"  # what fails is never just cheap
 
 
 def test_an_expectation_is_the_same_for_all_runs_or_one_for_each() -> None:
@@ -38,7 +39,8 @@ def test_an_expectation_is_the_same_for_all_runs_or_one_for_each() -> None:
         {"name": "contains", "expected": {ONE: "15", OTHER: "16"}},
         {"name": "expression", "expression": "answer == expected", "expected": "15"},
     )
-    assert [each.expected for each in metrics(given, [ONE, OTHER])] == ["15", {ONE: "15", OTHER: "16"}, "15"]
+    found = [each.expected for each in metrics(given, [ONE, OTHER]) if each.name != "success"]
+    assert found == ["15", {ONE: "15", OTHER: "16"}, "15"]
 
 
 @pytest.mark.parametrize(
