@@ -29,7 +29,7 @@ MetricName = Literal[
 ]
 
 
-class Metric(Fact):
+class WantedMetric(Fact):
     """What a run of a replay is measured by.
 
     `success`: it completed. `exact` and `contains` compare the answer with `expected`; `expression` is Python
@@ -95,7 +95,7 @@ class ReplayRequested(Fact):
     fork_step: int | None = None
     tools: dict[str, ToolAnswer] = Field(default_factory=dict)
     ask_about: tuple[str, ...] = ()
-    metrics: tuple[Metric, ...] = ()
+    metrics: tuple[WantedMetric, ...] = ()
     confidence: float = Field(default=0.95, gt=0, lt=1)
     stop_early: bool = True
     most_runs: int | None = None

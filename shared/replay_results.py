@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from shared.diff.models import Usd
 from shared.findings import Blame, Verdict
 from shared.steps import Divergence, Fact, RunId
+from shared.usd import Usd
 
 ReplayStatus = Literal["queued", "running", "cancelling", "completed", "failed", "cancelled"]
 """`cancelling`: its runs have been asked to stop, and some have not ended yet."""

@@ -4,20 +4,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from shared.preview import Shown
 from shared.run_state import RunState
 from shared.steps import Edit, Failure, KnownStep, RunStatus, UnknownStep, Usage
-
-
-def _plain(amount: Decimal) -> str:
-    """Without an exponent, which few readers expect of money."""
-    return format(amount.normalize(), "f")
-
+from shared.usd import Usd
 
 AnyStep = Annotated[KnownStep, Field(discriminator="kind")] | UnknownStep
-Usd = Annotated[Decimal, PlainSerializer(_plain, return_type=str, when_used="json")]
 
 
 class View(BaseModel):

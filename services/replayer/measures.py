@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from shared.messages import Metric
+from shared.messages import WantedMetric
 from shared.price_book import NoQuote, PriceBook
 from shared.provider_messages import text_of
 from shared.replay_results import RunMeasures, Trouble, Verified
@@ -72,14 +72,14 @@ def is_copied(step: AgentThought | AnswerRejected | AgentResponse) -> bool:
     return step.copied_from is not None
 
 
-def expected_of(metric: Metric, source: str) -> str | None:
+def expected_of(metric: WantedMetric, source: str) -> str | None:
     return metric.expected.get(source) if isinstance(metric.expected, Mapping) else metric.expected
 
 
 TAKEN: Final = frozenset({"cost_usd", "latency_ms", "tokens", "rounds", "tool_calls"})
 
 
-def value_of(metric: Metric, known: Facts) -> tuple[float | None, str | None]:
+def value_of(metric: WantedMetric, known: Facts) -> tuple[float | None, str | None]:
     """The value of a metric that is no expression, or None and why there is none.
 
     A run without an answer has not given the one that was expected. What a run took that did not complete
@@ -130,7 +130,7 @@ def measures(state: RunState, known: Facts) -> RunMeasures:
     )
 
 
-def gone(why: str, metrics: Sequence[Metric] = (), *, cost_usd: Decimal | None = None) -> RunMeasures:
+def gone(why: str, metrics: Sequence[WantedMetric] = (), *, cost_usd: Decimal | None = None) -> RunMeasures:
     """Of a run that nobody can read any more, that was never begun or says nothing: no metric has a value."""
     return RunMeasures(
         cost_usd=cost_usd,

@@ -25,7 +25,7 @@ from services.replayer.replay_runs import ReplayRun, most_runs
 from shared.diff import RunDiff, diff_runs
 from shared.divergence import first_divergence
 from shared.errors import StudioError, Unavailable
-from shared.messages import Metric, ReplayRequested
+from shared.messages import ReplayRequested, WantedMetric
 from shared.model_request import JsonObject
 from shared.price_book import PriceBook
 from shared.replay_results import RunMeasures, Trouble
@@ -78,7 +78,7 @@ class Measuring:
             return Measured(read.state.status, measured)
         return await self._compared(order, run, read, logs, measured)
 
-    async def measures(self, run: Run, metrics: Sequence[Metric], source: str) -> RunMeasures:
+    async def measures(self, run: Run, metrics: Sequence[WantedMetric], source: str) -> RunMeasures:
         """Of a run that has ended; `source` is whose answer was expected."""
         known = await asyncio.to_thread(facts, run.state, run.steps, self._book)
         if (why := void(run.state)) is not None:
@@ -100,7 +100,7 @@ class Measuring:
         error = Trouble(type=NOT_ENDED, message=words)
         return Measured(RunStatus.FAILED, gone(words, order.metrics).model_copy(update={"error": error}))
 
-    async def _value(self, metric: Metric, known: Facts) -> tuple[float | None, str | None]:
+    async def _value(self, metric: WantedMetric, known: Facts) -> tuple[float | None, str | None]:
         if metric.name != "expression":
             return value_of(metric, known)
         try:

@@ -10,7 +10,7 @@ from typing import Final
 from services.replayer.measures import DIVERGED, GONE
 from services.replayer.replay_runs import ReplayRun, most_runs
 from shared.findings import Blame, Verdict
-from shared.messages import Metric, ReplayRequested
+from shared.messages import ReplayRequested, WantedMetric
 from shared.replay_results import (
     ArmResult,
     MetricSummary,
@@ -73,7 +73,7 @@ def _counts(order: ReplayRequested, ended: Sequence[ReplayRun], planned: int) ->
     )
 
 
-def _arm(name: str, metrics: Iterable[Metric], runs: Sequence[ReplayRun]) -> ArmResult:
+def _arm(name: str, metrics: Iterable[WantedMetric], runs: Sequence[ReplayRun]) -> ArmResult:
     return ArmResult(
         name=name,
         runs=len(runs),
@@ -84,7 +84,7 @@ def _arm(name: str, metrics: Iterable[Metric], runs: Sequence[ReplayRun]) -> Arm
     )
 
 
-def _metric(metric: Metric, runs: Sequence[ReplayRun]) -> MetricSummary:
+def _metric(metric: WantedMetric, runs: Sequence[ReplayRun]) -> MetricSummary:
     given = [_measures(run).values.get(metric.label) for run in runs]
     values = [value for value in given if value is not None]
     return MetricSummary(

@@ -18,7 +18,7 @@ from services.replayer.statistics.verdict import judge
 from shared.findings import Blame, Verdict
 from shared.findings import Metric as Measured
 from shared.fork import START, fork_points
-from shared.messages import Metric, MetricName, ReplayRequested
+from shared.messages import MetricName, ReplayRequested, WantedMetric
 from shared.steps import AgentThought, RunStatus, Step, UserRequest
 
 UNITS: Final[dict[MetricName, str]] = {"cost_usd": "USD", "latency_ms": "ms", "tokens": "tokens"}
@@ -108,7 +108,7 @@ def _succeeded(order: ReplayRequested, run: ReplayRun) -> bool:
     return succeeds(order, _value(run, order.metrics[0]))
 
 
-def _measured(metric: Metric, runs: Iterable[ReplayRun]) -> Measured:
+def _measured(metric: WantedMetric, runs: Iterable[ReplayRun]) -> Measured:
     """An expression that has only given true and false is a binary metric."""
     values = {value for run in runs if (value := _value(run, metric)) is not None}
     return Measured(
@@ -120,7 +120,7 @@ def _measured(metric: Metric, runs: Iterable[ReplayRun]) -> Measured:
 
 
 def _observations(
-    order: ReplayRequested, arm: str, metric: Metric, measured: Measured, runs: Iterable[ReplayRun]
+    order: ReplayRequested, arm: str, metric: WantedMetric, measured: Measured, runs: Iterable[ReplayRun]
 ) -> Observations:
     cases: dict[str, list[float | None]] = {source: [] for source in order.sources}
     for run in sorted(runs, key=lambda run: run.planned.sample):
@@ -129,5 +129,5 @@ def _observations(
     return Observations(metric=measured, cases={case: tuple(values) for case, values in cases.items()})
 
 
-def _value(run: ReplayRun, metric: Metric) -> float | None:
+def _value(run: ReplayRun, metric: WantedMetric) -> float | None:
     return run.measures.values.get(metric.label) if run.measures is not None else None

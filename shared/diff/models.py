@@ -1,17 +1,12 @@
 """What the comparison of two runs gives, as JSON has it: no more here than what it says."""
 
-from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, PlainSerializer
+from pydantic import Field, JsonValue
 
 from shared.steps import Fact, RunId, RunStatus
+from shared.usd import Usd
 
-# Without an exponent, which few readers expect of money.
-Usd = Annotated[
-    Decimal,
-    PlainSerializer(lambda usd: format(usd.normalize(), "f"), return_type=str, when_used="json"),
-]
 Segment = tuple[Literal["equal", "removed", "added"], str]
 Span = Annotated[tuple[int, int], Field(description="The seqs of the first and the last of several steps.")]
 

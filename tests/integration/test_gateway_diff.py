@@ -9,6 +9,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+from services.gateway import turns
 from services.gateway.diff import diffs
 from services.gateway.examples import ANSWERS, OTHER_ID, OTHER_STEPS, RUN_ID, STEPS
 from shared.steps import RunRequested
@@ -173,14 +174,14 @@ async def test_a_comparison_holds_up_nobody_and_only_few_are_made_at_a_time(
         return compared(*sides)
 
     monkeypatch.setattr(diffs, "_compared", slowly)
-    monkeypatch.setattr(diffs, "PATIENCE_S", 0.2)
-    slow = [asyncio.create_task(ask(gateway, run_id, run_id)) for _ in range(diffs.AT_ONCE)]
+    monkeypatch.setattr(turns, "PATIENCE_S", 0.2)
+    slow = [asyncio.create_task(ask(gateway, run_id, run_id)) for _ in range(turns.AT_ONCE)]
     try:
-        await eventually(lambda: len(begun) == diffs.AT_ONCE)
+        await eventually(lambda: len(begun) == turns.AT_ONCE)
         assert (await gateway.http.get("/health/live")).is_success
         refused("busy-diff", await ask(gateway, run_id, run_id))
     finally:
         going_on.set()
         answers = await asyncio.gather(*slow)
-    assert [answer.status_code for answer in answers] == [200] * diffs.AT_ONCE
+    assert [answer.status_code for answer in answers] == [200] * turns.AT_ONCE
     assert (await ask(gateway, run_id, run_id)).status_code == 200

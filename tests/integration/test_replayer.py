@@ -16,7 +16,7 @@ from shared.bus import REPLAYER, REPLAYER_RUNS, WORK, jetstream
 from shared.database import Database
 from shared.dead_letters import resend
 from shared.findings import Stretch
-from shared.messages import Arm, Changes, Metric, ReplayCancelled, ReplayRequested
+from shared.messages import Arm, Changes, ReplayCancelled, ReplayRequested, WantedMetric
 from shared.replay_results import ReplayResult, RunMeasures, Trouble
 from shared.steps import Edit, Parameters, ReplayPlan, ToolAnswer, now
 from shared.stored import sequence_of, subject_of
@@ -300,7 +300,7 @@ async def test_people_can_measure_by_an_expression_of_their_own(
 ) -> None:
     at.runner.default = playing(lambda plan: (True, 100))
     metrics = tuple(
-        Metric(name="expression", label=label, higher_is_better=True, expression=text, expected="15")
+        WantedMetric(name="expression", label=label, higher_is_better=True, expression=text, expected="15")
         for label, text in {"right": "expected in answer and tokens < 200", "broken": "1/rounds"}.items()
     )
     asked = order(await at.source(), metrics=metrics)

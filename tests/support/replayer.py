@@ -12,7 +12,14 @@ from nats.aio.client import Client
 from services.replayer.app import make_app
 from shared.bus import RUNS, WORK, client_of, jetstream, make_broker
 from shared.database import Database
-from shared.messages import Arm, Metric, ReplayCancelled, ReplayMessage, ReplayRequested, replay_messages
+from shared.messages import (
+    Arm,
+    ReplayCancelled,
+    ReplayMessage,
+    ReplayRequested,
+    WantedMetric,
+    replay_messages,
+)
 from shared.replay_results import ReplayResult, RunMeasures, Trouble
 from shared.run_log import RunLog
 from shared.scrub import Scrubber
@@ -40,8 +47,8 @@ from tests.support.serving import serving
 from tests.support.steps import claimed, make, model_call, new_key, only, requested
 from tests.support.waiting import eventually
 
-SUCCESS = Metric(name="success", label="success", higher_is_better=True)
-TOKENS = Metric(name="tokens", label="tokens", higher_is_better=False)
+SUCCESS = WantedMetric(name="success", label="success", higher_is_better=True)
+TOKENS = WantedMetric(name="tokens", label="tokens", higher_is_better=False)
 BASELINE, CANDIDATE = Arm(name="baseline"), Arm(name="candidate")
 Row = Mapping[str, Any]
 Outcome = Callable[[ReplayPlan], tuple[bool, int]]

@@ -6,8 +6,9 @@ from typing import Literal
 from pydantic import Field
 
 from services.gateway.problems import ProblemDocument
-from services.gateway.views import Usd, View
+from services.gateway.views import View
 from shared.steps import RunStatus
+from shared.usd import Usd
 
 
 class LineAnswer(View):

@@ -4,15 +4,14 @@ What a comparison says is in `shared.diff`. Not here: comparisons that a replay 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
 from services.gateway.bodies import Bodies
-from services.gateway.problems import INVALID, DatabaseAway, FieldError, Problem, unavailable
+from services.gateway.problems import INVALID, DatabaseAway, FieldError, Problem
 from services.gateway.runs import Found, Runs
+from services.gateway.turns import Turns
 from shared.diff import diff_runs
 from shared.run_state import LogGap
 from shared.step_codec import decode_steps
@@ -21,8 +20,6 @@ from shared.subjects import RunKey
 MOST_STEPS: Final = 20_000
 MOST_BYTES: Final = 16 * 1024 * 1024
 """Of the steps of both runs, in which large values are references."""
-AT_ONCE: Final = 2
-PATIENCE_S: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -39,11 +36,11 @@ class Diffs:
     def __init__(self, runs: Runs, bodies: Bodies) -> None:
         self._runs = runs
         self._bodies = bodies
-        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns = Turns("runs are being compared")
 
     async def json(self, left: RunKey, right: RunKey) -> bytes:
         """The `RunDiff` of the two, of a run that goes on as far as it has come."""
-        async with self._turn():
+        async with self._turns.one():
             found = {run: await self._runs.find(run) for run in (left, right)}
             steps = sum(each.view.step_count for each in found.values())
             if steps > MOST_STEPS:
@@ -53,19 +50,6 @@ class Diffs:
                 return await asyncio.to_thread(_compared, read[left], read[right])
             except LogGap as gap:
                 raise DatabaseAway(f"Postgres does not have all steps of the run yet: {gap}") from gap
-
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """Few at a time, for each takes a processor and the memory for two runs."""
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                await self._turns.acquire()
-        except TimeoutError:
-            raise unavailable("too many runs are being compared at the same time; try again") from None
-        try:
-            yield
-        finally:
-            self._turns.release()
 
     async def _read(self, *runs: Found) -> dict[RunKey, _Read]:
         size, read = 0, {}

@@ -4,8 +4,9 @@ from datetime import datetime
 
 from pydantic import Field
 
-from services.gateway.views import Usd, View
+from services.gateway.views import View
 from shared.steps import RunStatus, Usage
+from shared.usd import Usd
 
 
 class GroupView(View):

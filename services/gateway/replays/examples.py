@@ -8,7 +8,7 @@ from services.gateway.problems import Problem, invalid
 from services.gateway.replays import refusals
 from services.gateway.replays.views import Lineage, LineageRun, ReplayDetail, ReplayRun
 from shared.diff.models import RunDiff
-from shared.messages import Arm, Changes, Metric, ReplayRequested
+from shared.messages import Arm, Changes, ReplayRequested, WantedMetric
 from shared.replay_results import ArmResult, MetricSummary, ReplayResult, RunCounts, RunMeasures
 from shared.steps import Edit, RunStatus
 
@@ -60,8 +60,8 @@ def order(run_id: str) -> ReplayRequested:
         sources=(run_id,),
         arms=(Arm(name="replay", changes=Changes(instructions=INSTRUCTIONS)),),
         metrics=(
-            Metric(name="success", label="success", higher_is_better=True),
-            Metric(name="cost_usd", label="cost_usd", higher_is_better=False),
+            WantedMetric(name="success", label="success", higher_is_better=True),
+            WantedMetric(name="cost_usd", label="cost_usd", higher_is_better=False),
         ),
     )
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from services.gateway.problems import invalid
 from services.gateway.replays.inputs import MetricInput
-from shared.messages import Metric, MetricName
+from shared.messages import MetricName, WantedMetric
 
 MOST_EXPRESSIONS: Final = 4
 USUAL: Final[tuple[MetricName, ...]] = ("success", "cost_usd", "latency_ms", "tokens")
@@ -19,7 +19,7 @@ NAMES: Final = (
 )
 
 
-def metrics(asked: Sequence[MetricInput], sources: Sequence[str]) -> tuple[Metric, ...]:
+def metrics(asked: Sequence[MetricInput], sources: Sequence[str]) -> tuple[WantedMetric, ...]:
     """Raises Problem (422)."""
     own = [index for index, metric in enumerate(asked) if metric.name == "expression"]
     if len(own) > MOST_EXPRESSIONS:
@@ -39,11 +39,11 @@ def metrics(asked: Sequence[MetricInput], sources: Sequence[str]) -> tuple[Metri
     return tuple(_metric(metric, f"metrics.{index}", sources) for index, metric in enumerate(given))
 
 
-def _metric(asked: MetricInput, field: str, sources: Sequence[str]) -> Metric:
+def _metric(asked: MetricInput, field: str, sources: Sequence[str]) -> WantedMetric:
     _check_expected(asked, f"{field}.expected", sources)
     _check_expression(asked, f"{field}.expression")
     better = asked.higher_is_better
-    return Metric(
+    return WantedMetric(
         name=asked.name,
         label=asked.label or asked.name,
         higher_is_better=asked.name not in LESS_IS_BETTER if better is None else better,

@@ -5,11 +5,12 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from services.gateway.views import Usd, View
+from services.gateway.views import View
 from shared.diff.models import RunDiff
 from shared.messages import ReplayRequested
 from shared.replay_results import ReplayResult, ReplayStatus, RunCounts, RunMeasures, Trouble
 from shared.steps import Edit, RunStatus
+from shared.usd import Usd
 
 
 class ReplayAccepted(View):

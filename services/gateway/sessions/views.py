@@ -4,9 +4,10 @@ from datetime import datetime
 
 from pydantic import Field, JsonValue
 
-from services.gateway.views import RunView, Usd, View
+from services.gateway.views import RunView, View
 from shared.memory import Note
 from shared.steps import RunStatus
+from shared.usd import Usd
 
 
 class SessionView(View):

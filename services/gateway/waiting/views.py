@@ -5,8 +5,9 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from services.gateway.views import Usd, View
+from services.gateway.views import View
 from shared.steps import Effect, RunStatus
+from shared.usd import Usd
 
 
 class WaitingCall(View):

@@ -11,7 +11,7 @@ from services.replayer.replay_runs import Planned, ReplayRun, most_runs
 from services.replayer.summary import result, trouble
 from services.replayer.verdicts import blame_points
 from shared.findings import Blame, Stretch, Verdict
-from shared.messages import Arm, Metric, ReplayRequested
+from shared.messages import Arm, ReplayRequested, WantedMetric
 from shared.replay_results import RunMeasures, Trouble
 from shared.run_state import fold
 from shared.steps import RunStatus, now
@@ -101,7 +101,9 @@ def test_the_same_runs_give_the_same_verdict_in_whatever_order_they_are_read() -
 
 
 def test_an_expression_of_true_and_false_is_a_share() -> None:
-    metric = Metric(name="expression", label="short", higher_is_better=True, expression="len(answer) < 9")
+    metric = WantedMetric(
+        name="expression", label="short", higher_is_better=True, expression="len(answer) < 9"
+    )
     asked = order(SOURCE, arms=(BASELINE, CANDIDATE), samples=20, metrics=(metric,))
     _, verdict = played(asked, lambda run: {"short": float(run.arm == "candidate")})
     assert verdict is not None

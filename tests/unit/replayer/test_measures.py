@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from services.replayer.measures import Facts, cost, facts, gone, measures, value_of, void
-from shared.messages import Metric, MetricName
+from shared.messages import MetricName, WantedMetric
 from shared.price_book import PriceBook
 from shared.run_state import fold
 from shared.steps import (
@@ -35,8 +35,8 @@ KNOWN = Facts(
 )
 
 
-def metric(name: MetricName) -> Metric:
-    return Metric(name=name, label=name, higher_is_better=True)
+def metric(name: MetricName) -> WantedMetric:
+    return WantedMetric(name=name, label=name, higher_is_better=True)
 
 
 def test_a_run_is_measured_by_what_it_did_and_paid_itself() -> None:

@@ -16,8 +16,7 @@ from shared.findings import (
     Stretch,
     Verdict,
 )
-from shared.messages import Arm, ReplayRequested
-from shared.messages import Metric as Wanted
+from shared.messages import Arm, ReplayRequested, WantedMetric
 from shared.replay_results import ReplayResult, RunCounts, RunMeasures, SourceVerification, Verification
 from shared.steps import AgentResponse, AgentThought, Divergence, RunRequested, Step, ToolResult, UserRequest
 from studio.client.replay_models import Replay, ReplayRun
@@ -123,7 +122,7 @@ def a_verification(equal: int, *parted: Divergence) -> ReplayResult:
 
 def a_replay(**changed: Any) -> Replay:
     mode = changed.get("mode", "rerun")
-    wanted = (Wanted(name="success", label="success", higher_is_better=True),)
+    wanted = (WantedMetric(name="success", label="success", higher_is_better=True),)
     order = ReplayRequested(
         replay_id=REPLAY_ID,
         project="default",
