@@ -24,6 +24,7 @@ from shared.steps import Edit, RunStatus, Step, now
 from shared.subjects import RunKey
 
 MOST_FORKED: Final = 100
+MOST_TAKEN: Final = 5000
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Orders:
         if is_fork and len(wish.runs) > MOST_FORKED:
             raise invalid("run_ids", f"at most {MOST_FORKED} runs can be forked at once")
         sources = await self._sources.find(wish.runs, _fork_check(asked, found) if is_fork else None)
+        if is_fork or asked.mode == "blame":
+            _check_length(asked, sources)
         if asked.mode == "blame" and measured[0].name == "success":
             _check_failed(sources[0])
         arms = tuple([await self._arm(wish.project, way, sources) for way in found])
@@ -142,6 +145,15 @@ def _fork_check(asked: ReplayInput, found: Sequence[Way]) -> Inspect:
                 raise invalid(field, f"{which}{error}") from None
 
     return inspect
+
+
+def _check_length(asked: ReplayInput, sources: Sequence[Source]) -> None:
+    """All that a fork takes over goes to the model at once."""
+    longest = max(source.view.step_count for source in sources)
+    taken = asked.step if asked.mode == "fork" and asked.step is not None else longest
+    if taken > MOST_TAKEN:
+        field = "step" if asked.mode == "fork" else "run_id"
+        raise invalid(field, f"a fork takes over at most {MOST_TAKEN:,} steps; these would be {taken:,}")
 
 
 def _check_failed(source: Source) -> None:
