@@ -92,7 +92,7 @@ RUNNER: Final = Durable("runner", RUNS, "run.job.>", ack_wait_s=10.0)
 RECORDER: Final = Durable("recorder", RUNS, "run.>")
 COST: Final = Durable("cost", RUNS, "run.>")
 REPLAYER: Final = Durable("replayer", WORK, "work.replay.>")
-REPLAYER_RUNS: Final = Durable("replayer-runs", RUNS, "run.>")
+REPLAYER_ENDS: Final = Durable("replayer-ends", WORK, "work.ended.>")
 
 
 def streams(settings: BusSettings) -> list[StreamConfig]:
@@ -124,7 +124,7 @@ def streams(settings: BusSettings) -> list[StreamConfig]:
 
 
 def durables(settings: BusSettings) -> list[Durable]:
-    return [replace(RUNNER, ack_wait_s=settings.run_ack_wait_s), RECORDER, COST, REPLAYER, REPLAYER_RUNS]
+    return [replace(RUNNER, ack_wait_s=settings.run_ack_wait_s), RECORDER, COST, REPLAYER, REPLAYER_ENDS]
 
 
 async def declare(js: JetStreamContext, settings: BusSettings) -> None:

@@ -19,15 +19,15 @@ from nats.js.api import Header
 from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 
 from shared.bodies import BodyStore
-from shared.bus import DEAD, KINDS_HEADER, RUNS, jetstream
+from shared.bus import DEAD, KINDS_HEADER, RUNS, WORK, jetstream
 from shared.errors import Conflict, Permanent, Unavailable
 from shared.payload import Payloads
 from shared.run_state import LogGap
 from shared.scrub import Scrubber
-from shared.step_codec import decode_steps
-from shared.steps import Step
+from shared.step_codec import decode_steps, encode_step
+from shared.steps import RunDeleted, RunFinished, Step
 from shared.stored import last_stored, sequence_of, stored_messages
-from shared.subjects import RunKey, dead_subject, job_subject, log_subject, redo_subject
+from shared.subjects import RunKey, dead_subject, ended_subject, job_subject, log_subject, redo_subject
 
 WRONG_LAST_SEQUENCE: Final = frozenset({10071, 10164})
 NO_SUCH_MESSAGE: Final = frozenset({10043, 10057})
@@ -112,6 +112,16 @@ class RunLog:
             await self._js.publish(job_subject(run), job, stream=RUNS, headers=headers)
         except (NatsError, OSError) as error:
             raise Unavailable(f"the broker did not take a job: {error or type(error).__name__}") from error
+
+    async def announce_end(self, run: RunKey, end: RunFinished | RunDeleted) -> None:
+        """Tell those who wait for the end of this very run, who need not read the logs of all; once for each
+        end. Raises Unavailable."""
+        headers = {Header.MSG_ID: f"ended:{run.run_id}:{end.seq}:{end.kind}", KINDS_HEADER: end.kind}
+        payload = b"[" + encode_step(end) + b"]"
+        try:
+            await self._js.publish(ended_subject(run), payload, stream=WORK, headers=headers)
+        except (NatsError, OSError) as error:
+            raise Unavailable(f"the broker did not take the end of a run: {error}") from error
 
     async def append(self, run: RunKey, sealed: Sealed, expected: int, *, patience_s: float = 30.0) -> int:
         """Append the steps after sequence `expected` (0: nothing yet); returns the new last sequence.

@@ -66,6 +66,11 @@ def replay_subject(project: str, replay_id: str) -> str:
     return f"work.replay.{project}.{replay_id}"
 
 
+def ended_subject(run: RunKey) -> str:
+    """That a run is over which a replay waits for, or may quote."""
+    return f"work.ended.{run.project}.{run.run_id}"
+
+
 def catalog_subject(what: str) -> str:
     return f"catalog.{what}"
 

@@ -26,6 +26,7 @@ from shared.database import Database
 from shared.errors import StudioError, Unavailable
 from shared.run_log import RunLog
 from shared.step_codec import Undecodable
+from shared.steps import RunDeleted, now
 from shared.subjects import RunKey
 
 log = structlog.get_logger(__name__)
@@ -111,8 +112,13 @@ class Erasure:
     async def _erase(self, run: RunKey, who: str) -> bool:
         if not await self._all_have_read(await self._deleted_at(run, who)):
             return False
+        await self._log.announce_end(run, self._deletion(run, who))  # of replays that quote it
         await self._log.purge(run)
         return True
+
+    def _deletion(self, run: RunKey, who: str) -> RunDeleted:
+        envelope = {"run_id": run.run_id, "project": run.project, "seq": 0, "at": now()}
+        return RunDeleted(**envelope, writer=self._log.writer, who=who)
 
     async def _deleted_at(self, run: RunKey, who: str) -> int:
         """Where in the stream the run's deletion is; 0 when the stream has forgotten it."""

@@ -126,6 +126,7 @@ def view_of(state: RunState, prompt: Shown, response: Shown, cost: Cost) -> RunV
     request = state.request
     if request is None:
         raise ValueError("the fold has no step 0")
+    is_replay = request.replay is not None and request.parent_run_id is None  # else the asking run is
     return RunView(
         run_id=request.run_id,
         status=state.status,
@@ -158,5 +159,5 @@ def view_of(state: RunState, prompt: Shown, response: Shown, cost: Cost) -> RunV
         waiting_until=state.waiting.until if state.waiting else None,
         parent_run_id=request.parent_run_id,
         root_run_id=request.root_run_id,
-        replay=RunReplay.model_validate(request.replay, from_attributes=True) if request.replay else None,
+        replay=RunReplay.model_validate(request.replay, from_attributes=True) if is_replay else None,
     )

@@ -86,7 +86,7 @@ class RunChange:
         self.metadata = to_json(step.metadata, inf_nan_mode="strings").decode()
         self.created_at = step.at
         self.parent_run_id, self.root_run_id = step.parent_run_id, step.root_run_id
-        if (plan := step.replay) is not None:
+        if (plan := step.replay) is not None and step.parent_run_id is None:  # else the asking run's
             self.replay_id, self.source_run_id = plan.replay_id, plan.source_run_id
             self.replay = plan.model_dump_json()
 

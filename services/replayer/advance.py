@@ -150,7 +150,7 @@ class Advance:
             source = await logs.run(RunKey(order.project, order.sources[0]))
         except Gone as error:
             raise CannotBlame(str(error)) from error
-        measures = await self._measuring.measures(source, order.metrics[:1], order.sources[0])
+        measures = await self._measuring.measures(source, order.metrics[:1], order.sources[0], logs)
         for metric in order.metrics[:1]:
             if succeeds(order, value := measures.values[metric.label]):
                 raise CannotBlame(f"by {metric.label} ({value:g}) the run is a success: no step is to blame")

@@ -10,12 +10,12 @@ from faststream.asgi import AsgiFastStream
 from services.replayer.advance import Advance
 from services.replayer.dispatcher import Dispatcher
 from services.replayer.expressions import Expressions
-from services.replayer.handlers import ENDS, Ends
+from services.replayer.handlers import Ends
 from services.replayer.measuring import Measuring
 from services.replayer.orders import ORDERS, Orders
 from services.replayer.settings import Settings
 from services.replayer.stragglers import Stragglers
-from shared.bus import REPLAYER, REPLAYER_RUNS
+from shared.bus import REPLAYER, REPLAYER_ENDS
 from shared.database import Database
 from shared.price_book import PriceBook
 from shared.run_log import RunLog
@@ -50,7 +50,7 @@ def make_app() -> AsgiFastStream:
             orders = Orders(database, client, wake)
             await stack.enter_async_context(runtime.taking(REPLAYER, orders.take, ORDERS))
             ends = Ends(database, wake)
-            await stack.enter_async_context(runtime.consuming(REPLAYER_RUNS, ends.mark, only=ENDS))
+            await stack.enter_async_context(runtime.consuming(REPLAYER_ENDS, ends.mark))
             yield
 
     return make_service("replayer", settings, parts)

@@ -2,13 +2,10 @@
 deleted ones the texts are erased."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from services.replayer.store import erasure, runs
 from shared.database import Database
 from shared.steps import RunDeleted, RunFinished, RunStatus, Step
-
-ENDS: Final = frozenset({"run-finished", "run-deleted"})
 
 
 class Ends:

@@ -1,7 +1,7 @@
 """What a run of a replay came to, from its steps. Pure: expressions are evaluated in `expressions`."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
@@ -51,6 +51,17 @@ def facts(state: RunState, steps: Iterable[Step], book: PriceBook) -> Facts:
         tokens=state.usage.total,
         rounds=state.rounds,
         tool_calls=state.tool_calls,
+    )
+
+
+def with_asked(known: Facts, asked: Sequence[Facts] | None) -> Facts:
+    """With what the runs took that answered its calls; None: that is not known, and so is no sum."""
+    costs = [known.cost_usd, *(each.cost_usd for each in asked or ())]
+    is_known = asked is not None and None not in costs
+    return replace(
+        known,
+        cost_usd=sum((each for each in costs if each is not None), Decimal()) if is_known else None,
+        tokens=known.tokens + sum(each.tokens for each in asked or ()),
     )
 
 

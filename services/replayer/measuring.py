@@ -20,8 +20,10 @@ from services.replayer.measures import (
     measures,
     value_of,
     void,
+    with_asked,
 )
 from services.replayer.replay_runs import ReplayRun, most_runs
+from shared.asked_runs import asked_runs
 from shared.diff import RunDiff, diff_runs
 from shared.divergence import first_divergence
 from shared.errors import StudioError, Unavailable
@@ -73,14 +75,17 @@ class Measuring:
             return Measured(RunStatus.FAILED, gone(str(error), order.metrics))
         if read.state.finished is None:
             return self._unended(order, run)
-        measured = await self.measures(read, order.metrics, run.planned.source(order))
+        measured = await self.measures(read, order.metrics, run.planned.source(order), logs)
         if not compare or order.mode == "verify":
             return Measured(read.state.status, measured)
         return await self._compared(order, run, read, logs, measured)
 
-    async def measures(self, run: Run, metrics: Sequence[WantedMetric], source: str) -> RunMeasures:
+    async def measures(
+        self, run: Run, metrics: Sequence[WantedMetric], source: str, logs: Logs
+    ) -> RunMeasures:
         """Of a run that has ended; `source` is whose answer was expected."""
-        known = await asyncio.to_thread(facts, run.state, run.steps, self._book)
+        own = await asyncio.to_thread(facts, run.state, run.steps, self._book)
+        known = with_asked(own, await self._asked(run, logs))
         if (why := void(run.state)) is not None:
             return gone(why, metrics, cost_usd=known.cost_usd)
         values: dict[str, float | None] = {}
@@ -92,6 +97,20 @@ class Measuring:
             if fault is not None:
                 faults[metric.label] = fault
         return measures(run.state, known).model_copy(update={"values": values, "faults": faults})
+
+    async def _asked(self, run: Run, logs: Logs) -> list[Facts] | None:
+        """The runs that answered its calls, and theirs; None: one of them is gone."""
+        found: list[Facts] = []
+        waiting = [run]
+        while waiting:
+            for key in asked_runs(waiting.pop().steps):
+                try:
+                    waiting.append(await logs.run(key))
+                except Gone:
+                    return None
+                answered = waiting[-1]
+                found.append(await asyncio.to_thread(facts, answered.state, answered.steps, self._book))
+        return found
 
     def _unended(self, order: ReplayRequested, run: ReplayRun) -> Measured | None:
         if run.requested_at is None or now() - run.requested_at < self._limit:

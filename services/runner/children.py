@@ -11,8 +11,8 @@ from nats.aio.client import Client
 
 from services.runner.journal import Draft
 from services.runner.means import Asked
+from shared.asked_runs import child_run_id
 from shared.cancellation import cancel
-from shared.derived_ids import derived_id
 from shared.errors import Conflict
 from shared.provider_messages import text_of
 from shared.run_log import JobGone, RunLog
@@ -69,11 +69,6 @@ class Children:
                 await self._log.requeue(parent, cause=f"child:{request.run_id}")
             except JobGone:
                 log.info("the run that asked is gone", run_id=request.run_id, parent_run_id=parent.run_id)
-
-
-def child_run_id(call: ToolCall) -> str:
-    """A UUIDv7 that follows from the call alone: its time and the hash of its idempotency key."""
-    return derived_id(call.at, call.idempotency_key)
 
 
 def _request(key: RunKey, call: ToolCall, parent: RunRequested, asked: Asked) -> RunRequested:

@@ -61,7 +61,7 @@ class Driver:
         journal = await self._whole(job)
         if not journal.state.finished and not journal.state.deleted:
             await self._go_on(job, journal)
-        await self._tell_parent(journal)
+        await self._tell_of_end(journal)
 
     async def _go_on(self, job: Job, journal: Journal) -> None:
         if job.leaving:
@@ -118,11 +118,16 @@ class Driver:
         journal = self._journal(job, await self._log.read(job.key, inflate=False))
         if journal.state.finished is None and not journal.state.deleted:
             await self._end(journal, failure)
-        await self._tell_parent(journal)
+        await self._tell_of_end(journal)
 
-    async def _tell_parent(self, journal: Journal) -> None:
+    async def _tell_of_end(self, journal: Journal) -> None:
+        """Those who wait for it; before the job is settled, so that a crash cannot lose it."""
         if self._means.family is not None:
             await self._means.family.tell_parent(journal.state)
+        request, end = journal.state.request, journal.state.finished
+        plan = request.replay if request is not None else None
+        if plan is not None and plan.replay_id is not None and end is not None:
+            await self._log.announce_end(journal.key, end)
 
     async def _history(self, request: RunRequested, job: Job, began: datetime | None) -> list[JsonObject]:
         """The conversation of the session's earlier runs, as they were when the run began; before that, the

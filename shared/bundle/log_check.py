@@ -8,6 +8,7 @@ from typing import Final
 from shared.bundle.contents import Contents, put_back, references
 from shared.bundle.faults import BundleFault
 from shared.bundle.manifest import STEPS, Manifest, parsed
+from shared.bundle.origin import MARK, WRITER
 from shared.errors import StudioError
 from shared.run_state import RunState
 from shared.step_codec import Undecodable, decode_step
@@ -81,6 +82,8 @@ def _check_request(step: RunRequested) -> None:
         raise Undecodable(f"{long}: it has more than {LONGEST_NAME} characters")
     if not 0 <= step.agent.version < 2**31:
         raise Undecodable("agent.version: no version has this number")
+    if step.writer == WRITER and MARK in step.metadata:
+        raise Undecodable("metadata: an imported run leaves without the mark that it got there")
     for name, most in MOST.items():
         if (getattr(step, name) or 0) > most:
             raise Undecodable(f"{name}: no run may have more than {most}")

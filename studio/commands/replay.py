@@ -77,9 +77,11 @@ def fork(
     """Let a run go on from one of its steps, with anything changed up to there; the original stays."""
     from studio.commands import replaying
 
-    if step is None:
-        raise typer.Exit(replaying.list_fork_points(run))
     wish = replaying.Wish(changed, sampled, measured, answers)
+    if step is None:
+        if edit or wish != replaying.Wish(Changed(), Sampled(), Measured(), Answers()):
+            raise typer.BadParameter("say behind which step to fork; without anything all are listed")
+        raise typer.Exit(replaying.list_fork_points(run))
     raise typer.Exit(replaying.fork(run, step, edit or [], wish, told))
 
 

@@ -42,7 +42,7 @@ def tool_answers(typed: Answers) -> dict[str, ToolAnswer]:
         name, is_there, value = each.partition("=")
         if not (name and is_there):
             raise typer.BadParameter("give TOOL=JSON", param_hint="--static")
-        found.setdefault(name, {}).update(answer="static", static=_json_or_text(value))
+        found.setdefault(name, {}).update(answer="static", static=_json_or_text(value, "--static"))
     for each in typed.on_miss or ():
         name, _, what = each.rpartition("=")
         if what not in ON_MISS:
@@ -116,14 +116,20 @@ def _edit(typed: str) -> Edit:
     if field != "arguments" and call_id is not None:
         raise typer.BadParameter(f"give STEP.{field}=VALUE", param_hint="--edit")
     said = text(value, "--edit") or ""
-    given = {"step": int(step), "field": field, "value": _json_or_text(said) if field == "result" else said}
+    given = {
+        "step": int(step),
+        "field": field,
+        "value": _json_or_text(said, "--edit") if field == "result" else said,
+    }
     return Edit.model_validate({**given, **({"call_id": call_id} if call_id else {})})
 
 
-def _json_or_text(value: str) -> JsonValue:
-    """What is no JSON is a text."""
+def _json_or_text(value: str, option: str) -> JsonValue:
+    """What is no JSON is a text, unless it was meant to be JSON."""
     try:
         parsed: JsonValue = json.loads(value)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        if value.lstrip()[:1] in ("{", "[", '"'):
+            raise typer.BadParameter(f"this is no JSON: {error}", param_hint=option) from None
         return value
     return parsed

@@ -26,6 +26,8 @@ from studio.terminal.output import notices, results, write_json
 from studio.terminal.text import plain
 
 INTERRUPTED: Final = 130
+TROUBLE: Final = 2
+"""The exit code where nothing could be verified; a run that parts ends with 1."""
 # A replay names at most so many runs that are not equal.
 CHUNK: Final = 100
 AT_ONCE: Final = 4
@@ -65,7 +67,7 @@ def verify(typed: Sequence[str], status: str | None, looking: Looking) -> int:
     if status not in (None, *FINAL):
         raise typer.BadParameter(f"give {', '.join(sorted(FINAL))}", param_hint="--status")
     total = Total()
-    with connected() as studio:
+    with connected(TROUBLE) as studio:
         ids = [run_id_of(studio, each) for each in typed] or _ended(studio, status)
         verifying = _Verifying(studio, looking.changes)
         try:

@@ -10,7 +10,7 @@ import pytest
 
 from services.replayer.replay_runs import Planned, ReplayRun
 from services.replayer.verdicts import schedule, verdict
-from shared.bus import REPLAYER, REPLAYER_RUNS, jetstream
+from shared.bus import REPLAYER, REPLAYER_ENDS, jetstream
 from shared.database import Database
 from shared.steps import RunStatus
 from tests.support.processes import ServiceProcess, service
@@ -23,7 +23,7 @@ SAMPLES = 50
 @pytest.fixture
 async def at(nats_url: str, database: Database) -> AsyncIterator[Desk]:
     async with desk(nats_url, database) as made:
-        for durable in (replace(REPLAYER, ack_wait_s=2), replace(REPLAYER_RUNS, ack_wait_s=2)):
+        for durable in (replace(REPLAYER, ack_wait_s=2), replace(REPLAYER_ENDS, ack_wait_s=2)):
             await jetstream(made.client).add_consumer(durable.stream, durable.config(1))
         made.runner.default = playing(lambda plan: (True, 100 + plan.sample % 7))
         yield made

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.runner.children import child_run_id
+from shared.asked_runs import child_run_id
 from shared.step_codec import encode_steps
 from shared.steps import (
     AgentRef,

@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 from services.replayer.course import Course, next_course
 from services.replayer.orders import Orders
 from services.replayer.stragglers import Stragglers
-from shared.bus import REPLAYER, REPLAYER_RUNS, WORK, jetstream
+from shared.bus import REPLAYER, REPLAYER_ENDS, WORK, jetstream
 from shared.database import Database
 from shared.dead_letters import resend
 from shared.findings import Stretch
@@ -214,7 +214,7 @@ async def test_with_a_deleted_source_its_texts_leave_what_was_found_about_it(
         before = [row for table in tables for row in await at.rows(f"SELECT * FROM {table}")]
         assert "my secret" in str(before)
         await at.delete(gone)
-        await eventually(lambda: settled(at.client, REPLAYER_RUNS))
+        await eventually(lambda: settled(at.client, REPLAYER_ENDS))
     after = [row for table in tables for row in await at.rows(f"SELECT * FROM {table}")]
     assert "my secret" not in str(after)
     assert "no secret" in str(after)
@@ -349,7 +349,7 @@ async def test_a_run_that_is_retried_is_measured_at_its_second_end(
         replay_id = await at.send(order(source))
         [run] = await eventually(lambda: at.under_way(replay_id, 1))
         await at.finish(run, "failed", then_retried=True)
-        await eventually(lambda: settled(at.client, REPLAYER_RUNS))
+        await eventually(lambda: settled(at.client, REPLAYER_ENDS))
         await eventually(lambda: at.is_open(replay_id))
         await at.finish(run, "completed")
         ended = await at.ended(replay_id)
@@ -394,7 +394,7 @@ async def test_a_replay_that_nobody_can_go_on_with_is_ended_in_words_and_costs_o
 async def test_a_replay_goes_on_when_the_broker_was_away(at: Desk, nats_url: str, database_url: str) -> None:
     source = await at.source()
     at.runner.default = playing(lambda plan: (True, 100))
-    for durable in (replace(REPLAYER, ack_wait_s=2), replace(REPLAYER_RUNS, ack_wait_s=2)):
+    for durable in (replace(REPLAYER, ack_wait_s=2), replace(REPLAYER_ENDS, ack_wait_s=2)):
         await jetstream(at.client).add_consumer(durable.stream, durable.config(1))
     async with proxied(nats_url) as proxy, replayers(proxy.url, database_url):
         replay_id = await at.send(order(source, samples=60))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.runner.children import child_run_id
+from shared.asked_runs import child_run_id
 from shared.run_state import fold
 from shared.steps import (
     AgentChanged,

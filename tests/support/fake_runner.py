@@ -143,6 +143,8 @@ class FakeRunner:
                 sequence = await self.log.append(key, self.log.seal(batch), sequence)
             except Conflict:  # a cancel came in between
                 return
+            if isinstance(batch[-1], RunFinished) and job.replay is not None:
+                await self.log.announce_end(key, batch[-1])
         self.played += 1
 
 

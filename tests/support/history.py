@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 from nats.aio.client import Client
 
-from services.runner.children import child_run_id
+from shared.asked_runs import child_run_id
 from shared.bus import COST, DEAD, RECORDER, RUNNER, RUNS, jetstream
 from shared.price_book import PriceBook, Quote
 from shared.run_log import AGAIN_HEADER

@@ -85,6 +85,10 @@ class MemoryLog:
                 sequence = stored
         return LogRead(tuple(steps), sequence)
 
+    async def announce_end(self, run: RunKey, end: Step) -> None:
+        await asyncio.sleep(0)
+        self.broker.requeued.append((run, f"ended:{end.seq}"))
+
     async def purge(self, run: RunKey) -> None:
         await asyncio.sleep(0)
         self.broker.jobs.pop(run, None)

@@ -107,6 +107,7 @@ class Desk:
         read = await self.log.read(key, fresh=True)
         step = make(RunDeleted, key, len(read.steps), who="user")
         await self.log.append(key, self.log.seal([step]), read.sequence)
+        await self.log.announce_end(key, step)
         await self.log.purge(key)
 
     async def ended(self, replay_id: str, *, within_s: float = 30.0) -> Ended:
@@ -149,6 +150,7 @@ class Desk:
         if then_retried:
             steps.append(make(RunRetried, key, seq + 1, who="user"))
         await self.log.append(key, self.log.seal(steps), read.sequence)
+        await self.log.announce_end(key, make(RunFinished, key, seq, status=status, attempt=1))
 
     async def is_open(self, replay_id: str) -> bool:
         """Whether the replay waits for a run of which it does not know the end."""

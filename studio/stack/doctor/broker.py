@@ -9,8 +9,8 @@ from studio.stack.health import ask
 
 # By stream, the durable consumers without which a service cannot work.
 EXPECTED: Mapping[str, tuple[str, ...]] = {
-    "RUNS": ("cost", "recorder", "replayer-runs", "runner"),
-    "WORK": ("replayer",),
+    "RUNS": ("cost", "recorder", "runner"),
+    "WORK": ("replayer", "replayer-ends"),
     "DEAD": (),
     "BODIES": (),
     "CATALOG": (),

@@ -50,6 +50,13 @@ def test_a_replay_is_known_by_its_plan_and_counts_only_what_it_has_paid() -> Non
     assert fold(steps).usage.input == 70
 
 
+def test_a_run_that_a_replay_asked_is_no_replay_itself() -> None:
+    key, parent = new_key(), new_key()
+    plan = ReplayPlan(mode="rerun", source_run_id=new_key().run_id)
+    [change] = changes([requested(key, replay=plan, parent_run_id=parent.run_id)], {})
+    assert (change.source_run_id, change.replay) == (None, None)
+
+
 def test_the_earliest_claim_is_the_start_of_the_run() -> None:
     steps = whole_run(new_key())
     [change] = changes(steps, {})

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from services.replayer.measures import Facts, cost, facts, gone, measures, value_of, void
+from services.replayer.measures import Facts, cost, facts, gone, measures, value_of, void, with_asked
 from shared.messages import MetricName, WantedMetric
 from shared.price_book import PriceBook
 from shared.run_state import fold
@@ -82,6 +82,14 @@ def test_what_a_failed_run_took_counts_for_nothing(name: MetricName) -> None:
     failed = _known(status=RunStatus.FAILED, cost_usd=Decimal(0))
     assert value_of(metric(name), failed) == (None, "the run is failed")
     assert value_of(metric("success"), failed) == (0.0, None)
+
+
+def test_a_run_costs_what_the_runs_that_it_asked_cost_too() -> None:
+    asked = [_known(cost_usd=Decimal("0.25"), tokens=30), _known(cost_usd=Decimal("0.5"), tokens=12)]
+    whole = with_asked(_known(cost_usd=Decimal(1), tokens=100), asked)
+    assert (whole.cost_usd, whole.tokens) == (Decimal("1.75"), 142)
+    assert with_asked(KNOWN, [_known(cost_usd=None)]).cost_usd is None
+    assert with_asked(KNOWN, None).cost_usd is None
 
 
 def test_a_part_of_the_answer_is_contained_and_not_exact() -> None:

@@ -82,7 +82,7 @@ def test_missing_streams_and_consumers_are_named() -> None:
     body = json.dumps({"account_details": [{"stream_detail": [stream]}]}).encode()
     with _server(lambda _: (200, body)) as port:
         found = _problems(check_streams(port))
-    assert found[0] == "stream RUNS has no consumer recorder, replayer-runs, runner"
+    assert found[0] == "stream RUNS has no consumer recorder, runner"
     assert "the broker has no stream WORK" in found
 
 
