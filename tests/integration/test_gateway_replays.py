@@ -62,7 +62,7 @@ async def test_what_the_project_says_of_a_tool_by_now_holds_for_its_replays(gate
     await eventually(known)
     order = await ordered(gateway, run_id=run, tools={"calculator": {"answer": "live"}})
     assert order.tools["http_fetch"] == ToolAnswer(on_miss="error")  # is not called any more
-    assert "send_mail" not in order.tools  # a miss ends the run, as it does by default
+    assert order.tools["send_mail"] == ToolAnswer(on_miss="fail")  # as it would by default
     for name, state in (("http_fetch", "switched off"), ("send_mail", "not there any more")):
         refused = await replay(gateway, run_id=run, tools={name: {"answer": "live"}})
         assert refused.status_code == 422

@@ -66,8 +66,10 @@ class ChangeResolver:
         index, name = named
         recorded = [spec for source in sources for spec in source.tools if spec.name == name]
         offered = await self._catalog.tool(project, name)
-        is_off = offered is not None and not offered.enabled
-        if recorded and not is_off and all(spec == recorded[0] for spec in recorded):
+        is_as_it_was = offered is None or (
+            offered.enabled and all(spec.settings == offered.tool.spec.settings for spec in recorded)
+        )
+        if recorded and is_as_it_was and all(spec == recorded[0] for spec in recorded):
             return recorded[0]
         try:
             [spec] = await self._catalog.specs(project, [name])
