@@ -8,7 +8,7 @@ import structlog
 
 from services.runner.decision import CallModel, Finish, Stop, Wait
 from services.runner.journal import Journal
-from services.runner.live import LiveFeed
+from services.runner.live import Feed
 from services.runner.means import Means
 from services.runner.performer import Performer
 from services.runner.replay import Replay
@@ -35,7 +35,7 @@ class RunLoop:
         self,
         journal: Journal,
         means: Means,
-        feed: LiveFeed,
+        feed: Feed,
         history: Sequence[JsonObject] = (),
         replay: Replay | None = None,
     ) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from services.runner.model import Live, ModelFailed, ModelReply
 from shared.model_request import ModelRequest
-from shared.steps import Attempt, Failure, RequestedToolCall, Usage
+from shared.steps import Failure, RequestedToolCall, Usage
 
 Answer = str | Sequence[RequestedToolCall] | ModelReply | Failure | Exception
 
@@ -39,19 +39,3 @@ class ScriptedModel:
         if isinstance(answer, Exception):
             raise answer
         return answer if isinstance(answer, ModelReply) else reply_of(request, answer)
-
-
-class SilentFeed:
-    """A live feed that nobody listens to."""
-
-    def started(self, model: str) -> None:
-        """Nothing is told."""
-
-    def delta(self, text: str) -> None:
-        """Nothing is told."""
-
-    def retrying(self, attempt: Attempt) -> None:
-        """Nothing is told."""
-
-    def close(self) -> None:
-        """Nothing is left to send."""

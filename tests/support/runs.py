@@ -9,7 +9,7 @@ from typing import Any, cast
 from pydantic import JsonValue
 
 from services.runner.journal import Journal
-from services.runner.live import LiveFeed
+from services.runner.live import Silence
 from services.runner.loop import RunLoop
 from services.runner.means import Means
 from services.runner.tools.registry import ToolRegistry
@@ -18,7 +18,7 @@ from shared.run_state import fold
 from shared.steps import CancelRequested, Effect, OutcomeResolved, RunStatus, Step, now
 from shared.subjects import RunKey
 from tests.support.memory_log import Broker, MemoryLog
-from tests.support.models import Answer, ScriptedModel, SilentFeed
+from tests.support.models import Answer, ScriptedModel
 from tests.support.steps import make, new_key, requested, tool_spec
 from tests.support.tools import World, counting_tools
 
@@ -47,7 +47,7 @@ class Bench:
         journal.claim(f"runner-{writer}")
         await journal.commit()
         tools = self.tools or counting_tools(self.world)
-        return RunLoop(journal, Means(self.model, tools, self.clock), cast("LiveFeed", SilentFeed()))
+        return RunLoop(journal, Means(self.model, tools, self.clock), Silence())
 
     async def append(self, *steps: Step, writer: str = "gateway") -> None:
         """As another writer does: read, append, and again on conflict."""
