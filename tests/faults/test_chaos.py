@@ -21,7 +21,7 @@ import psutil
 import pytest
 from nats.errors import Error as NatsError
 
-from shared.bus import COST, RECORDER, client_of, jetstream, make_broker
+from shared.bus import COST, RECORDER, REPLAYER, REPLAYER_ENDS, client_of, jetstream, make_broker
 from studio.stack.plan import Options
 from studio.stack.processes import BROKER, DATABASE, RUNNER, TABLE, Table
 from studio.stack.supervisor import Stack
@@ -42,6 +42,7 @@ RUNNERS = (RUNNER, "runner-2")
 ZOMBIE_S = 2.8
 ACK_WAIT_S = 2
 SETTLE_S = 90.0
+SAMPLES = {"verify": 1, "rerun": 3}
 FINAL = frozenset({"completed", "failed", "cancelled"})
 
 
@@ -98,7 +99,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 async def impatient(stack: Stack) -> None:
     """What a killed service had in hand comes back after seconds, as a runner's job does."""
     async with make_broker("test-setup", stack.nats_url) as broker:
-        for durable in (RECORDER, COST):
+        for durable in (RECORDER, COST, REPLAYER, REPLAYER_ENDS):
             config = replace(durable, ack_wait_s=ACK_WAIT_S).config(1)
             await jetstream(client_of(broker)).add_consumer(durable.stream, config)
 
@@ -171,12 +172,12 @@ class Chaos:
     def __init__(self, stack: Stack, random: Random) -> None:
         self._stack = stack
         self._random = random
-        self._targets = [*RUNNERS, "recorder", "cost", "gateway", BROKER, DATABASE]
+        self._targets = [*RUNNERS, "recorder", "cost", "replayer", "gateway", BROKER, DATABASE]
 
     async def reign(self, until: float) -> None:
         while monotonic() < until:
             await asyncio.sleep(self._random.uniform(0.1, 0.7))
-            name = self._random.choices(self._targets, weights=[3, 3, 2, 1, 1, 1, 1])[0]
+            name = self._random.choices(self._targets, weights=[3, 3, 2, 1, 2, 1, 1, 1])[0]
             if self._random.random() < 0.6:
                 await asyncio.to_thread(self._kill, name)
             else:
@@ -246,7 +247,8 @@ class ChaosClient:
         }
         twice = 2 if self._random.random() < 0.3 else 1
         await asyncio.gather(*(self._post(order, body) for _ in range(twice)))
-        fate = self._random.choice(["leave", "watch", "watch", "cancel", "delete", "replay"])
+        fates = ("leave", "watch", "watch", "cancel", "delete", "repeat", *SAMPLES)
+        fate = self._random.choice(fates)
         if fate == "watch":
             await self._watch(order)
         elif fate == "cancel":
@@ -255,7 +257,9 @@ class ChaosClient:
             await self._change(order, "POST", "/cancel", {202, 409})
         elif fate == "delete":
             await self._delete(order)
-        elif fate == "replay":
+        elif fate in SAMPLES:
+            await self._replay(order, fate)
+        elif fate == "repeat":
             await asyncio.sleep(self._random.uniform(0, 1))
             await self._post(order, body)
 
@@ -314,11 +318,24 @@ class ChaosClient:
                     return False
         return False
 
-    async def _delete(self, order: Order) -> None:
+    async def _replay(self, order: Order, mode: str) -> None:
+        await self._ended(order)
+        body: dict[str, Any] = {"run_id": order.run_id, "mode": mode}
+        body |= {"samples": SAMPLES[mode]} if mode == "rerun" else {}
+        headers = {"Idempotency-Key": f"{order.key}-replay"}
+        answer = await self._asked(order, "POST", "/api/replays", {202}, json=body, headers=headers)
+        if answer.status_code == 202:
+            order.replays[answer.json()["replay_id"]] = SAMPLES[mode]
+
+    async def _ended(self, order: Order) -> dict[str, Any]:
         async def is_final() -> dict[str, Any] | None:
             run: dict[str, Any] = (await self._change(order, "GET", "", {200})).json()
             return run if run["status"] in FINAL else None
 
-        run = await eventually(is_final, within_s=SETTLE_S, every_s=0.1)
+        ended: dict[str, Any] = await eventually(is_final, within_s=SETTLE_S, every_s=0.1)
+        return ended
+
+    async def _delete(self, order: Order) -> None:
+        run = await self._ended(order)
         order.before_deletion = parsed_steps(run["steps"])
         await self._change(order, "DELETE", "", {202, 204, 404})

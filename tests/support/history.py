@@ -7,7 +7,7 @@ Nothing is started or disturbed here; every violation is a sentence, so that one
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import asyncpg
 from nats.aio.client import Client
 
 from shared.asked_runs import child_run_id
-from shared.bus import COST, DEAD, RECORDER, RUNNER, RUNS, jetstream
+from shared.bus import COST, DEAD, RECORDER, REPLAYER, REPLAYER_ENDS, RUNNER, RUNS, jetstream
 from shared.price_book import PriceBook, Quote
 from shared.run_log import AGAIN_HEADER
 from shared.run_state import LogGap, RunState, fold
@@ -24,6 +24,7 @@ from shared.steps import AgentResponse, AgentThought, RunClaimed, RunFinished, S
 from shared.stored import stored_messages, subject_of
 
 CHILD_STATUSES = frozenset({"completed", "cancelled"})
+REPLAY_STATUSES = frozenset({"completed", "failed"})
 OUTSIDERS = {"run-requested", "cancel-requested", "run-deleted"}
 TOTALS: tuple[tuple[str, Callable[[RunState], object]], ...] = (
     ("status", lambda state: state.status.value),
@@ -42,13 +43,15 @@ TOTALS: tuple[tuple[str, Callable[[RunState], object]], ...] = (
 
 @dataclass
 class Order:
-    """What one client asked for and saw. `run_ids`: every answer to its idempotency key."""
+    """What one client asked for and saw. `run_ids`: every answer to its idempotency key; `replays`: of the
+    run, how many samples were asked for by id."""
 
     key: str
     kind: str
     statuses: frozenset[str]
     mark: str = ""
     run_ids: set[str] = field(default_factory=set)
+    replays: dict[str, int] = field(default_factory=dict)
     watched: list[int] | None = None
     before_deletion: list[Step] | None = None
     surprises: list[str] = field(default_factory=list)
@@ -70,6 +73,8 @@ class Stored:
     rows: dict[str, list[str]]
     runs: dict[str, asyncpg.Record]
     charges: dict[str, list[asyncpg.Record]]
+    replays: dict[str, asyncpg.Record]
+    replay_runs: dict[str, list[asyncpg.Record]]
     dead: list[str]
     left: list[str]
 
@@ -88,23 +93,34 @@ class Stored:
         for charge in await database.fetch("SELECT * FROM charges ORDER BY run_id, seq"):
             charges.setdefault(str(charge["run_id"]), []).append(charge)
         runs = {str(run["run_id"]): run for run in await database.fetch("SELECT * FROM runs")}
+        replays = {str(each["replay_id"]): each for each in await database.fetch("SELECT * FROM replays")}
+        replay_runs: dict[str, list[asyncpg.Record]] = {}
+        for run in await database.fetch("SELECT * FROM replay_runs"):
+            replay_runs.setdefault(str(run["replay_id"]), []).append(run)
         dead = [
             f"{subject_of(each)}: {(each.headers or {}).get('Dead-Error')}"
             async for each in stored_messages(client, DEAD, "dead.>")
         ]
-        return cls(logs, rows, runs, charges, dead, await unsettled(client, database))
+        left = await unsettled(client, database)
+        return cls(logs, rows, runs, charges, replays, replay_runs, dead, left)
 
 
 async def unsettled(client: Client, database: asyncpg.Connection) -> list[str]:
     """What the consumers, and the gateway with deleted runs, still have to do."""
     js = jetstream(client)
-    infos = [await js.consumer_info(each.stream, each.name) for each in (RUNNER, RECORDER, COST)]
+    consumers = (RUNNER, RECORDER, COST, REPLAYER, REPLAYER_ENDS)
+    infos = [await js.consumer_info(each.stream, each.name) for each in consumers]
+    open_replays = await database.fetch("SELECT replay_id FROM replays WHERE finished_at IS NULL")
     leaving = await database.fetch("SELECT run_id, tries FROM deletions")
     return [
-        f"{info.name}: {info.num_pending} pending, {info.num_ack_pending} unacknowledged"
-        for info in infos
-        if info.num_pending or info.num_ack_pending
-    ] + [f"{run_id} is not erased after {tries} tries" for run_id, tries in leaving]
+        *(
+            f"{info.name}: {info.num_pending} pending, {info.num_ack_pending} unacknowledged"
+            for info in infos
+            if info.num_pending or info.num_ack_pending
+        ),
+        *(f"replay {replay_id} goes on" for (replay_id,) in open_replays),
+        *(f"{run_id} is not erased after {tries} tries" for run_id, tries in leaving),
+    ]
 
 
 def violations(orders: Sequence[Order], stored: Stored, workspace: Path) -> list[str]:
@@ -112,12 +128,13 @@ def violations(orders: Sequence[Order], stored: Stored, workspace: Path) -> list
     found = [f"dead letter {letter}" for letter in stored.dead] + stored.left
     asked = Counter(run_id for order in orders for run_id in order.run_ids)
     children = {child.run_id: child for order in orders for child in _children(order, stored)}
-    unknown = stored.logs.keys() - asked.keys() - children.keys()
+    replays = {run.run_id: run for order in orders for run in _replays(order, stored)}
+    unknown = stored.logs.keys() - asked.keys() - children.keys() - replays.keys()
     found += [f"run {run_id} was never asked for" for run_id in unknown]
     found += [f"run {run_id} answers {count} orders" for run_id, count in asked.items() if count > 1]
     marks = _marks(workspace)
-    for order in [*orders, *children.values()]:
-        seen = [*order.surprises, *_of_order(order, stored)]
+    for order in [*orders, *children.values(), *replays.values()]:
+        seen = [*order.surprises, *_of_order(order, stored), *_of_replays(order, stored)]
         if len(order.run_ids) == 1:
             seen += _of_files(order, _steps(order, stored), marks[order.mark])
         found += [f"{order.kind} {order.key} {sorted(order.run_ids)}: {each}" for each in seen]
@@ -131,7 +148,30 @@ def _children(order: Order, stored: Stored) -> Iterable[Order]:
     for step in _steps(order, stored):
         if isinstance(step, ToolCall) and step.most_runs and (run_id := child_run_id(step)) in stored.logs:
             deleted: list[Step] | None = [] if order.is_deleted else None
-            yield Order(order.key, f"child of {order.kind}", CHILD_STATUSES, "", {run_id}, None, deleted)
+            yield Order(
+                order.key, f"child of {order.kind}", CHILD_STATUSES, "", {run_id}, before_deletion=deleted
+            )
+
+
+def _replays(order: Order, stored: Stored) -> Iterable[Order]:
+    """The runs of the replays of a run."""
+    for replay_id in order.replays:
+        for run in stored.replay_runs.get(replay_id, []):
+            yield Order(order.key, f"replay of {order.kind}", REPLAY_STATUSES, "", {str(run["run_id"])})
+
+
+def _of_replays(order: Order, stored: Stored) -> Iterable[str]:
+    """Every sample was asked for once and measured once, and there is a result."""
+    for replay_id, samples in order.replays.items():
+        replay, runs = stored.replays.get(replay_id), stored.replay_runs.get(replay_id, [])
+        if replay is None or replay["status"] != "completed":
+            yield f"replay {replay_id} is {replay and (replay['status'], replay['error'])}"
+            continue
+        if len(runs) != samples or any(run["measures"] is None for run in runs):
+            yield f"replay {replay_id} has {len(runs)} runs of {samples}"
+        verified = json.loads(replay["result"])["verification"]
+        if verified is not None and verified["equal"] != samples:
+            yield f"replay {replay_id} verified: {verified}"
 
 
 def _of_order(order: Order, stored: Stored) -> Iterable[str]:
