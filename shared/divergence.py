@@ -72,27 +72,49 @@ def first_divergence(
     plan = replay[0].replay if replay and isinstance(replay[0], RunRequested) else None
     copied = (plan and plan.fork_step) or 0
     expected = (made for made in requests_of(source, history) if made.turn.seq > copied)
+    sides = _ByPlace(), _ByPlace()
     for left, right in zip_longest(expected, requests_of(replay, history)):
         if left is None or right is None:
             return None
-        if left.turn.model_call.request_hash == right.turn.model_call.request_hash:
-            continue
-        if _by_place(left.request) != _by_place(right.request):
+        added = [side.added(made.request) for side, made in zip(sides, (left, right), strict=True)]
+        if added[0] != added[1] or _frame(left.request) != _frame(right.request):
             return divergence(left.turn, left.request, right.request)
     return None
 
 
-def _by_place(request: ModelRequest) -> object:
-    """The request with its calls by their place: two runs of a model give the same calls other ids."""
-    text, ids = request.canonical(), dict[str, None]()
-    for message in request.messages:
-        calls = message.get("tool_calls")
-        for called in calls if isinstance(calls, list) else ():
-            if isinstance(called, dict):
-                ids.setdefault(str(called.get("id")))
-    for place, call_id in enumerate(ids):
-        text = text.replace(f'"{call_id}"', f'"call {place}"')
-    return text
+class _ByPlace:
+    """One run's messages with its calls by their place: two runs of a model give the same calls other ids."""
+
+    def __init__(self) -> None:
+        self._ids: dict[JsonValue, int] = {}
+        self._known: Sequence[JsonObject] = ()
+
+    def added(self, request: ModelRequest) -> list[JsonObject]:
+        """What the request has beyond the one before; all of it where another agent goes on."""
+        messages, known = request.messages, self._known
+        if known and (len(messages) < len(known) or messages[0] is not known[0]):
+            known = ()
+        self._known = messages
+        return [self._numbered(message) for message in messages[len(known) :]]
+
+    def _numbered(self, message: JsonObject) -> JsonObject:
+        numbered = dict(message)
+        if "tool_call_id" in message:
+            numbered["tool_call_id"] = self._place(message["tool_call_id"])
+        if isinstance(calls := message.get("tool_calls"), list):
+            numbered["tool_calls"] = [
+                {**called, "id": self._place(called.get("id"))}
+                for called in calls
+                if isinstance(called, dict)
+            ]
+        return numbered
+
+    def _place(self, call_id: JsonValue) -> int:
+        return self._ids.setdefault(call_id, len(self._ids))
+
+
+def _frame(request: ModelRequest) -> object:
+    return request.model, request.parameters, request.tools
 
 
 def divergence(turn: ModelTurn, expected: ModelRequest, actual: ModelRequest) -> Divergence:

@@ -7,7 +7,7 @@ Nothing is started or disturbed here; every violation is a sentence, so that one
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 

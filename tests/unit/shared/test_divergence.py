@@ -1,6 +1,7 @@
 """Where two runs ask for something else, and why."""
 
 from collections.abc import Sequence
+from time import monotonic
 
 from shared.divergence import first_divergence, requests_of
 from shared.steps import Parameters
@@ -74,3 +75,19 @@ async def test_other_ids_of_the_same_calls_are_no_difference() -> None:
     assert [each.turn.model_call.request_hash for each in requests_of(source.steps)] != [
         each.turn.model_call.request_hash for each in requests_of(replay.steps)
     ]
+
+
+async def test_many_calls_with_other_ids_are_compared_in_a_moment() -> None:
+    def script(name: str) -> Sequence[Answer]:
+        rounds: list[Answer] = [
+            [call("pure", call_id=f"{name}{number:03}x{each:02}") for each in range(20)]
+            for number in range(60)
+        ]
+        return [*rounds, "Done."]
+
+    stage = Stage()
+    source = await stage.play(script("a"), max_rounds=100, prompt="All of it matters. " * 5000)
+    replay = await stage.replay(source, "rerun", script("b"))
+    started = monotonic()
+    assert first_divergence(source.steps, replay.steps) is None
+    assert monotonic() - started < 2
