@@ -42,6 +42,7 @@ MOST_DIFFS: Final = 100
 sources."""
 
 
+COMPARING_S: Final = 20.0
 MOST_STEPS: Final = 10_000
 """Of two runs that are compared."""
 
@@ -134,9 +135,10 @@ class Measuring:
         try:
             source = await logs.run(RunKey(order.project, run.planned.source(order)))
             history = await logs.history(source)
-            divergence, diff = await asyncio.to_thread(
-                self._differences, source, read, history, with_diff=_wants_diff(order, run)
-            )
+            async with asyncio.timeout(COMPARING_S):
+                divergence, diff = await asyncio.to_thread(
+                    self._differences, source, read, history, with_diff=_wants_diff(order, run)
+                )
         except Exception as error:
             if isinstance(error, Unavailable):
                 raise
