@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from services.gateway.examples import ANSWERS, REPLAY_ID, RUN_ID
-from shared.bus import WORK, jetstream
+from shared.bus import WORK
 from shared.messages import ReplayMessage, ReplayRequested, replay_messages
 from shared.run_log import RunLog
 from shared.scrub import Scrubber
@@ -20,7 +20,7 @@ from shared.steps import (
     Step,
     ToolAnswer,
 )
-from shared.stored import stored_messages
+from shared.stored import count_stored, stored_messages
 from shared.subjects import RunKey, replay_subject
 from tests.support.fake_runner import Batches, Script, answer, use_tool
 from tests.support.gateway import Gateway
@@ -98,7 +98,8 @@ async def ordered(gateway: Gateway, **asked: Any) -> ReplayRequested:
 
 
 async def all_told(gateway: Gateway) -> int:
-    return (await jetstream(gateway.nats).stream_info(WORK)).state.messages
+    """How many orders there are."""
+    return await count_stored(gateway.nats, WORK, "work.replay.>")
 
 
 def same(name: str, given: httpx.Response, *ids: tuple[str, str], status: int = 200) -> None:
