@@ -115,7 +115,8 @@ class RunLog:
 
     async def announce_end(self, run: RunKey, end: RunFinished | RunDeleted) -> None:
         """Tell those who wait for the end of this very run, who need not read the logs of all; once for each
-        end. Raises Unavailable."""
+        end, and nothing of what was said in it. Raises Unavailable."""
+        end = end.model_copy(update={"error": None}) if isinstance(end, RunFinished) else end
         headers = {Header.MSG_ID: f"ended:{run.run_id}:{end.seq}:{end.kind}", KINDS_HEADER: end.kind}
         payload = b"[" + encode_step(end) + b"]"
         try:
