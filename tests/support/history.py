@@ -24,6 +24,7 @@ from shared.steps import AgentResponse, AgentThought, RunClaimed, RunFinished, S
 from shared.stored import stored_messages, subject_of
 
 CHILD_STATUSES = frozenset({"completed", "cancelled"})
+WAS_DELETED = "What was said before, in the run"
 REPLAY_STATUSES = frozenset({"completed", "failed"})
 OUTSIDERS = {"run-requested", "cancel-requested", "run-deleted"}
 TOTALS: tuple[tuple[str, Callable[[RunState], object]], ...] = (
@@ -164,6 +165,8 @@ def _of_replays(order: Order, stored: Stored) -> Iterable[str]:
     """Every sample was asked for once and measured once, and there is a result."""
     for replay_id, samples in order.replays.items():
         replay, runs = stored.replays.get(replay_id), stored.replay_runs.get(replay_id, [])
+        if replay is not None and WAS_DELETED in str(replay["error"]):
+            continue  # an earlier run of its session, which nobody can tell a model of any more
         if replay is None or replay["status"] != "completed":
             yield f"replay {replay_id} is {replay and (replay['status'], replay['error'])}"
             continue
