@@ -9,12 +9,18 @@ from datetime import datetime
 from shared.model_request import JsonObject
 from shared.provider_messages import messages_of
 from shared.run_state import RunState, fold
-from shared.steps import RunClaimed, RunFinished, RunStatus, Step
+from shared.steps import RunClaimed, RunFinished, RunRequested, RunStatus, Step
 
 
 def began(steps: Sequence[Step]) -> datetime | None:
     """When a runner first had the run; None: none has yet."""
     return next((step.at for step in steps if isinstance(step, RunClaimed)), None)
+
+
+def told_at(run: Sequence[Step]) -> datetime | None:
+    """When the run was told what others had said before it: a replay is told what its source was told."""
+    plan = run[0].replay if run and isinstance(run[0], RunRequested) else None
+    return plan.told_at if plan is not None and plan.told_at is not None else began(run)
 
 
 def as_told(earlier: Sequence[Step], later_began: datetime | None) -> RunState:

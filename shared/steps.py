@@ -252,6 +252,7 @@ class ReplayPlan(Fact):
     `rerun`: from the model. `fork`: from the source up to and with `fork_step`, then from the model. `tools`
     is by name, `*` stands for all others; without either the recorded answers are used, and on a miss pure
     calls are made, while others end the run. An irreversible tool is called only if it has its own name here.
+    `told_at` is when its source was told what the runs before it in the session had said.
     """
 
     mode: Literal["verify", "rerun", "fork"]
@@ -261,6 +262,7 @@ class ReplayPlan(Fact):
     sample: int = Field(default=0, ge=0)
     fork_step: int | None = Field(default=None, ge=0)
     edits: tuple[Edit, ...] = ()
+    told_at: AwareDatetime | None = None
     tools: dict[str, ToolAnswer] = Field(default_factory=dict)
 
 

@@ -18,6 +18,7 @@ from services.replayer.store import runs
 from services.replayer.store.replays import Replay
 from shared.cancellation import cancel
 from shared.database import Connection
+from shared.earlier_runs import told_at
 from shared.errors import Conflict, Permanent
 from shared.run_log import RunLog
 from shared.run_state import LogGap
@@ -54,7 +55,8 @@ class Launcher:
     async def _request_run(self, replay: Replay, run: ReplayRun, logs: Logs) -> None:
         order = replay.order
         source = await logs.run(RunKey(order.project, run.planned.source(order)))
-        step = run_request(order, run.planned, source.request, self._log.writer)
+        told = told_at(source.steps)
+        step = run_request(order, run.planned, source.request, self._log.writer, told)
         try:
             await self._log.request(RunKey(order.project, run.run_id), self._log.seal([step]))
         except Conflict:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.bodies import BodyMissing
-from shared.earlier_runs import as_told, began, said
+from shared.earlier_runs import as_told, said, told_at
 from shared.errors import StudioError
 from shared.model_request import JsonObject
 from shared.run_log import RunLog
@@ -57,7 +57,7 @@ class Logs:
                 earlier = await self.run(RunKey(run.request.project, part.run_id))
             except Gone:  # then the runner went on without it, too
                 continue
-            told += said(as_told(earlier.steps, began(run.steps)))
+            told += said(as_told(earlier.steps, told_at(run.steps)))
         return told
 
     async def _read(self, key: RunKey) -> Run:

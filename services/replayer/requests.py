@@ -1,5 +1,6 @@
 """From step 0 of a source, and the changes of an arm, to step 0 of a run that replays it. Pure."""
 
+from datetime import datetime
 from typing import Any
 
 from services.replayer.replay_runs import Planned, most_runs
@@ -20,8 +21,15 @@ REPLACED = (
 """Fields of `Changes` that stand in step 0 under the same name."""
 
 
-def run_request(order: ReplayRequested, planned: Planned, source: RunRequested, writer: str) -> RunRequested:
-    """It belongs to no session, group or tree of runs; what was said before in the session it has with it."""
+def run_request(
+    order: ReplayRequested,
+    planned: Planned,
+    source: RunRequested,
+    writer: str,
+    told_at: datetime | None = None,
+) -> RunRequested:
+    """It belongs to no session, group or tree of runs; what was said before in the session it has with it, as
+    its source was told it at `told_at`."""
     arm = next(arm for arm in order.arms if arm.name == planned.arm)
     envelope = {
         "run_id": planned.run_id(order),
@@ -42,7 +50,7 @@ def run_request(order: ReplayRequested, planned: Planned, source: RunRequested, 
         **_asking(changed, order),
         "agents": tuple(agents),
         "priority": "batch" if most_runs(order) > 1 else source.priority,
-        "replay": _plan(order, planned),
+        "replay": _plan(order, planned).model_copy(update={"told_at": told_at if source.history else None}),
     }
     return changed.model_copy(update=fields)
 

@@ -89,7 +89,7 @@ class Driver:
     async def _play(self, job: Job, journal: Journal, history: Sequence[JsonObject]) -> None:
         replay = await self._replay(journal, job)
         if replay is not None:
-            history = await self._history(journal.request, job, replay.source_began)
+            history = await self._history(journal.request, job, replay.told_at)
         if replay is not None and replay.is_rehearsal:
             await replay.verify(journal, self._means, history, self._scrubber)
             return

@@ -12,7 +12,7 @@ from services.runner.means import Answers, Means
 from services.runner.performer import Performer
 from services.runner.recorded_answers import RecordedAnswers
 from services.runner.rehearsal.rehearsal import Rehearsal
-from shared.earlier_runs import began
+from shared.earlier_runs import told_at
 from shared.errors import StudioError
 from shared.fork import Kept, kept
 from shared.model_request import JsonObject
@@ -60,8 +60,8 @@ class Replay:
         return self._plan.mode == "verify"
 
     @property
-    def source_began(self) -> datetime | None:
-        return began(self._source)
+    def told_at(self) -> datetime | None:
+        return told_at(self._source)
 
     @property
     def answers(self) -> Answers:

@@ -26,8 +26,9 @@ def worst_case(request: ModelRequest, ledger: Ledger) -> Decimal | None:
 
 
 def affordable(run: RunRequested, ledger: Ledger, most: Decimal | None) -> CallModel | Wait | Finish:
-    """Call the model if the budget allows it. Else the run waits for a higher one, but a run that answers
-    the call of another ends: that one has the money, and decides."""
+    """Call the model if the budget allows it. Else the run waits for a higher one; but a run that answers the
+    call of another ends, for that one has the money, and so does a replay, of whose many runs none is worth a
+    person's time."""
     if most is None:
         why = "The run has a budget, but there is no price for its model or no max_tokens."
         return Finish(RunStatus.FAILED, Failure(type="no-price", message=why))
@@ -37,7 +38,7 @@ def affordable(run: RunRequested, ledger: Ledger, most: Decimal | None) -> CallM
         f"The next call of the model may cost {most:.6f} USD; "
         f"of {ledger.cap:f} USD (budget_usd) {max(ledger.left, Decimal()):.6f} are left."
     )
-    if run.parent_run_id is not None:
+    if run.parent_run_id is not None or run.replay is not None:
         return Finish(RunStatus.FAILED, Failure(type="budget", message=why, retryable=True))
     return Wait("budget", None, why=why)
 

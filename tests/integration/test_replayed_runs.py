@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from shared.earlier_runs import began
 from shared.run_state import fold
 from shared.step_codec import encode_steps
 from shared.steps import (
@@ -93,6 +94,8 @@ async def test_a_run_of_a_session_is_replayed_with_what_it_was_told(field: Field
         {"history": (HistoryPart(run_id=first.run_id),), "prompt": json.dumps({"rounds": 0})}
     )
     assert (await field.finished(second)).status == RunStatus.COMPLETED
+    rerun = await replay(field, second, mode="rerun", told_at=began(await field.steps(second)))
+    assert (await field.finished(rerun)).status == RunStatus.COMPLETED
     ends = len(only(await field.steps(first), RunFinished))
     await field.append(first, RunRetried, who="user")
 
@@ -100,8 +103,9 @@ async def test_a_run_of_a_session_is_replayed_with_what_it_was_told(field: Field
         return len(only(await field.steps(first), RunFinished)) > ends
 
     await eventually(has_ended_again, within_s=15)
-    verified = await replay(field, second, mode="verify")
-    assert (await field.finished(verified)).status == RunStatus.COMPLETED
+    for source in (second, rerun):
+        verified = await replay(field, source, mode="verify")
+        assert (await field.finished(verified)).status == RunStatus.COMPLETED
     await field.log.purge(first)
     gone = await field.finished(await replay(field, second, mode="rerun"))
     assert gone.error is not None

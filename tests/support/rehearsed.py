@@ -12,7 +12,7 @@ from services.runner.tools.registry import ToolRegistry
 from services.runner.tools.settings import ToolSettings
 from shared.bodies import BodyMissing, BodyStore
 from shared.bus import RUNS, client_of, make_broker
-from shared.earlier_runs import as_told, began, said
+from shared.earlier_runs import as_told, said, told_at
 from shared.model_request import JsonObject
 from shared.payload import Payloads
 from shared.step_codec import Undecodable
@@ -76,5 +76,5 @@ def _history(run: Sequence[Step], runs: Mapping[str, Sequence[Step]]) -> list[Js
         elif (steps := runs.get(part.run_id)) is None or not isinstance(steps[0], RunRequested):
             return None
         else:
-            told += said(as_told(steps, began(run)))
+            told += said(as_told(steps, told_at(run)))
     return told

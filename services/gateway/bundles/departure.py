@@ -28,13 +28,13 @@ from shared.bundle.origin import LEFT_BEHIND, WRITER, as_sent
 from shared.bundle.redaction import Redaction
 from shared.bundle.signing import SigningKey
 from shared.database import Database
-from shared.earlier_runs import as_told, began, said
+from shared.earlier_runs import as_told, said, told_at
 from shared.run_state import LogGap
 from shared.step_codec import decode_step, encode_step
 from shared.steps import RunRequested
 from shared.subjects import RunKey
 
-READ_FOR_CLAIM: Final = 16
+BEGINNING: Final = 16
 """Steps among which is the first claim, with what may have come before it."""
 
 
@@ -106,7 +106,9 @@ class Departure:
         if not isinstance(first, RunRequested) or all(part.messages is not None for part in first.history):
             return contents
         history: list[JsonValue] = []
-        later_began = began([decode_step(json.loads(text)) for text in contents.steps[1:READ_FOR_CLAIM]])
+        later_began = told_at(
+            [first, *(decode_step(json.loads(text)) for text in contents.steps[1:BEGINNING])]
+        )
         for part in first.history:
             told = part.messages
             if told is None:

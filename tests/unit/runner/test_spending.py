@@ -1,6 +1,7 @@
 """What a call may cost at most, and who may still pay for it."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from services.runner.decision import CallModel, Finish, Wait
 from services.runner.spending import affordable, share, worst_case
 from shared.ledger import Ledger
 from shared.model_request import ModelRequest
-from shared.steps import Rates
+from shared.steps import Rates, ReplayPlan
 from tests.support.steps import new_key, requested
 
 RATES = Rates(input=Decimal(2), cached_input=Decimal(1), output=Decimal(6), reasoning=Decimal(8))
@@ -49,8 +50,15 @@ def test_the_last_cent_may_be_spent_and_not_more() -> None:
     assert "of 0.1 USD (budget_usd) 0.040000 are left" in waits.why
 
 
-def test_a_run_that_was_asked_ends_where_its_share_does() -> None:
-    run = requested(new_key(), parent_run_id=new_key().run_id)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"parent_run_id": new_key().run_id},
+        {"replay": ReplayPlan(mode="rerun", source_run_id=new_key().run_id)},
+    ],
+)
+def test_a_run_that_was_asked_or_replays_another_ends_where_its_money_does(fields: dict[str, Any]) -> None:
+    run = requested(new_key(), **fields)
     end = affordable(run, ledger("0.1", "0.1"), Decimal("0.04"))
     assert isinstance(end, Finish)
     assert end.failure is not None
