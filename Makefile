@@ -32,7 +32,7 @@ down: install ## Stop the stack that was started in this folder.
 	@$(BIN)/studio down
 
 test: install ## The whole test suite, on a real broker and a real database.
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 check: install ## Formatting, lint, types, import rules, migrations.
 	@$(BIN)/ruff format --check .

@@ -21,7 +21,7 @@ from shared.scrub import Scrubber
 from studio.stack.nats import NatsServer
 from studio.stack.postgres import PostgresServer
 from tests.support.migrations import migrate
-from tests.support.rehearsed import check_broker
+from tests.support.rehearsed import check_logs
 from tests.support.waiting import eventually
 
 _names = itertools.count()
@@ -67,8 +67,8 @@ async def nats_url(nats_server: NatsServer) -> AsyncIterator[str]:
             except NotFoundError:
                 continue
         await eventually(lambda: _declared(js, settings))
-    yield nats_server.url
-    await check_broker(nats_server.url)
+        yield nats_server.url
+        await check_logs(client_of(broker))
 
 
 async def _declared(js: JetStreamContext, settings: BusSettings) -> bool:
