@@ -27,7 +27,6 @@ class Run(Table, table=True):
 
     __tablename__: ClassVar[str] = "runs"
     __table_args__ = (
-        Index(None, "project", "run_id"),
         Index(None, "project", "status", "run_id"),
         Index(None, "project", "agent", "run_id"),
         Index(None, "project", "model", "run_id"),
@@ -37,6 +36,7 @@ class Run(Table, table=True):
         Index(None, "project", "group_name", "run_id", postgresql_where=text("group_name IS NOT NULL")),
         Index(None, "root_run_id", postgresql_where=text("root_run_id IS NOT NULL")),
         Index(None, "parent_run_id", postgresql_where=text("parent_run_id IS NOT NULL")),
+        # The list of runs leaves out those that only verify others.
         Index(
             "ix_runs_shown",
             "project",

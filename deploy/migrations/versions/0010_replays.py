@@ -44,6 +44,7 @@ UNLESS_REPLAYED = """
 """
 OF_RUNS = (("replay_id", sa.Uuid()), ("source_run_id", sa.Uuid()), ("replay", JSONB()))
 SHOWN = "ix_runs_shown"
+ALL = "ix_runs_project_run_id"
 NO_VERIFICATION = "(replay ->> 'mode') IS DISTINCT FROM 'verify'"
 FOUND_BY = ("replay_id", "source_run_id")
 
@@ -59,6 +60,7 @@ def upgrade() -> None:
             postgresql_where=sa.text(f"{name} IS NOT NULL"),
         )
     op.create_index(SHOWN, "runs", ["project", "run_id"], postgresql_where=sa.text(NO_VERIFICATION))
+    op.drop_index(ALL, "runs")
     op.create_table(
         "replays",
         sa.Column("replay_id", sa.Uuid(), primary_key=True),
@@ -114,6 +116,7 @@ def downgrade() -> None:
     op.execute(FUNCTION.replace("{unless}", ""))
     for table in ("diffs", "replay_runs", "replays"):
         op.drop_table(table)
+    op.create_index(ALL, "runs", ["project", "run_id"])
     op.drop_index(SHOWN, "runs")
     for name in FOUND_BY:
         op.drop_index(f"ix_runs_{name}_run_id", "runs")
