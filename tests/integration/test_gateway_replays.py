@@ -69,6 +69,17 @@ async def test_what_the_project_says_of_a_tool_by_now_holds_for_its_replays(gate
         assert state in refused.json()["detail"]
 
 
+async def test_a_fork_takes_over_no_more_than_a_request_can_hold(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.gateway.replaying.orders.MOST_TAKEN", 4)
+    run = (await played(gateway)).run_id
+    assert (await replay(gateway, run_id=run, mode="fork", step=3)).status_code == 202
+    refused = await replay(gateway, run_id=run, mode="fork", step=5)
+    assert refused.status_code == 422
+    assert "at most 4 steps; these would be 5" in refused.json()["detail"]
+
+
 async def test_a_verification_may_try_changes_and_calls_nothing_that_changes_anything(
     gateway: Gateway,
 ) -> None:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from time import monotonic
 
-from shared.divergence import first_divergence, requests_of
+from pydantic import JsonValue
+
+from shared.divergence import MOST_OF_DIFF, first_divergence, readable, requests_of
 from shared.steps import Parameters
 from tests.support.models import Answer
 from tests.support.replays import Stage, answers, edit
@@ -91,3 +93,12 @@ async def test_many_calls_with_other_ids_are_compared_in_a_moment() -> None:
     started = monotonic()
     assert first_divergence(source.steps, replay.steps) is None
     assert monotonic() - started < 2
+
+
+def test_values_that_somebody_made_up_to_be_compared_for_ever_are_not() -> None:
+    sides: list[JsonValue] = [[n % prime for n in range(120_000)] for prime in (101, 103)]
+    started = monotonic()
+    text = readable(*sides)
+    assert monotonic() - started < 5
+    assert text.startswith("--- recorded\n+++ replayed\n")
+    assert len(text) < 2 * MOST_OF_DIFF
