@@ -272,7 +272,7 @@ async def test_a_stream_that_is_always_cut_ends_in_a_failure_that_may_be_retried
     "hang", [Scripted([], hang=True), Scripted([CUT], hang=True)], ids=["before", "within"]
 )
 async def test_a_provider_that_hangs_is_left_after_the_time_limit(hang: Scripted) -> None:
-    reply, server, _ = await answered(hang, text_answer("ok"), mistral_timeout_s=0.2)
+    reply, server, _ = await answered(hang, text_answer("ok"), mistral_timeout_s=0.8)
     assert reply.content == "ok"
     assert reply.attempts[0].status is None
     assert server.left_early == 1
